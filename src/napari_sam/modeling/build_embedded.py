@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The builder of the embedded model."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+from napari_sam.modeling.image_encoder_lite import LiteImageEncoder
+from napari_sam.modeling.mask_decoder import MaskDecoder
+from napari_sam.modeling.prompt_encoder_spatial import SpatialPromptEncoder
+from napari_sam.modeling.registry import register_model
+from napari_sam.modeling.sam import Sam
+from napari_sam.modeling.two_way_transformer import TwoWayTransformer
+
+CHANNELS = 128
+IMAGE_SIZE = 512
+STRIDE = 8
+
+
+@register_model
+def embedded() -> Sam:
+    """4 M parameters on a 512-pixel frame, for laptops without a GPU."""
+    return Sam(
+        LiteImageEncoder(out_chans=CHANNELS),
+        SpatialPromptEncoder(
+            embed_dim=CHANNELS,
+            grid_size=IMAGE_SIZE // STRIDE,
+            image_size=IMAGE_SIZE,
+            pe_scale=4.0,
+        ),
+        MaskDecoder(
+            CHANNELS,
+            TwoWayTransformer(
+                depth=2, embedding_dim=CHANNELS, num_heads=8, mlp_dim=512
+            ),
+            iou_head_hidden_dim=128,
+        ),
+        image_size=IMAGE_SIZE,
+        name="embedded",
+        auto_defaults=MappingProxyType({}),
+    )
