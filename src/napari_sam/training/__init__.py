@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How the embedded model was made: data, losses, trainer."""

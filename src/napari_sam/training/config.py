@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All numbers of a training run, in one frozen place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """How to train the embedded model on crops of its frame.
+
+    Sizes are pixels of the 512-pixel frame. Where the paper (Kirillov et al. 2023,
+    appendix A) differs, the reason stands beside the number.
+    """
+
+    seed: int = 0
+    architecture: str = "embedded"
+    # Crops keep a step near a second on a CPU; they lie at a random place of the frame
+    # so that every position code is seen.
+    crop_size: int = 256
+    crops_per_step: int = 4
+    objects_per_crop: int = 4
+    correction_fraction: float = 0.5  # share of prompts that get a second round
+    box_fraction: float = 0.5  # paper: 0.5
+    box_jitter: float = 0.1  # of the box side, at most 20 px (paper)
+    tight_box_fraction: float = 0.4  # annotators' and detectors' boxes are often tight
+    centre_point_fraction: float = 0.4  # the others are uniform in the object
+    usual_scale_fraction: float = 0.6  # image fills the frame, as when annotating
+    scale_range: tuple[float, float] = (0.4, 2.2)
+    min_object_px: int = 6  # at the resolution of the mask logits (stride 2)
+    # Optimiser: AdamW, warm-up, constant, linear decay to zero; EMA weights are kept.
+    lr: float = 6e-4
+    encoder_lr_factor: float = 0.4  # starts from ImageNet weights
+    weight_decay: float = 0.05
+    warmup_steps: int = 200
+    total_steps: int = 6_000
+    decay_steps: int = 2_000
+    ema_decay: float = 0.998
+    clip_norm: float = 1.0
+    # Loss weights. Focal : dice = 20 : 1 is the paper's; the balanced cross entropy
+    # keeps a gradient alive for objects of a few pixels in a large crop.
+    focal_weight: float = 20.0
+    dice_weight: float = 1.0
+    balanced_weight: float = 0.3
+    iou_weight: float = 1.0
+    single_output_weight: float = 0.25  # output 0 also learns from one point
+    save_every: int = 250
+    eval_every: int = 1_000

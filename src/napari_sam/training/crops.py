@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Random crops of labelled images, changed as microscopes and cameras change them.
+
+A crop is a window of the image as it would lie in the model's frame: ``scale`` pixels
+of the frame for a pixel of the image.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from scipy import ndimage
+
+from napari_sam.training.dataset import LabelledImage, draw_images
+from napari_sam.training.drawn_scenes import draw_scene
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from napari_sam.training.config import TrainConfig
+
+MASK_STRIDE = 2  # pixels of the frame for a pixel of the mask logits
+FRAME_SIZE = 512
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Crop:
+    """Pixels (3, S, S) float32 0..255, and labels (S/2, S/2).
+
+    ``is_image`` (S, S) is False where the crop reaches past the image.
+    """
+
+    pixels: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.int32]
+    is_image: npt.NDArray[np.bool_]
+
+
+def draw_crops(
+    images: list[LabelledImage], config: TrainConfig, rng: np.random.Generator
+) -> Iterator[Crop]:
+    """Yield usable crops for ever: at least one object large enough to learn from."""
+    # The entry of this kind stands for a new scene each time it is drawn.
+    source = draw_images([*images, draw_scene(rng)], rng)
+    while True:
+        image = next(source)
+        if image.kind == "drawn":
+            image = draw_scene(rng)
+        crop = take_crop(image, config, rng)
+        counts = np.bincount(crop.labels.ravel())[1:]
+        if (counts >= config.min_object_px).any():
+            yield crop
+
+
+def take_crop(
+    image: LabelledImage, config: TrainConfig, rng: np.random.Generator
+) -> Crop:
+    """Cut a window around a random object, scale it, and vary its looks."""
+    size = config.crop_size
+    scale = _scale(image, config, rng)
+    y0, x0 = _window_start(image, size / scale, rng)
+    pixels, is_image = _resample(image.pixels, y0, x0, scale, size)
+    labels = _sample_labels(image.labels, y0, x0, scale / MASK_STRIDE, size)
+    low, high = _contrast_limits(image, rng)
+    unit = (pixels.astype(np.float32) - np.float32(low)) / np.float32(high - low)
+    unit = _vary_looks(np.clip(unit, 0, 1), rng)
+    flip = -1 if rng.random() < 0.5 else 1
+    turns = int(rng.integers(4))
+    unit = np.rot90(unit[:, ::flip], turns)
+    return Crop(
+        np.ascontiguousarray(unit.transpose(2, 0, 1) * np.float32(255)),
+        np.ascontiguousarray(np.rot90(labels[:, ::flip], turns)),
+        np.ascontiguousarray(np.rot90(is_image[:, ::flip], turns)),
+    )
+
+
+def _scale(
+    image: LabelledImage, config: TrainConfig, rng: np.random.Generator
+) -> float:
+    usual = FRAME_SIZE / max(image.labels.shape)
+    if rng.random() < config.usual_scale_fraction:
+        return float(usual * np.exp(rng.uniform(-0.3, 0.3)))
+    low, high = np.log(config.scale_range)
+    return float(np.exp(rng.uniform(low, high)))
+
+
+def _window_start(
+    image: LabelledImage, side: float, rng: np.random.Generator
+) -> tuple[float, float]:
+    """Top-left corner of a window that holds the centre of some object."""
+    height, width = image.labels.shape
+    rows, columns = np.nonzero(image.labels)
+    i = int(rng.integers(len(rows))) if len(rows) else 0
+    start = []
+    for extent, at in zip(
+        (height, width), (rows[i], columns[i]) if len(rows) else (0, 0), strict=True
+    ):
+        corner = at - rng.uniform(0.1, 0.9) * side
+        start.append(float(np.clip(corner, 0, max(0.0, extent - side))))
+    return start[0], start[1]
+
+
+def _resample(
+    pixels: npt.NDArray[np.generic], y0: float, x0: float, scale: float, size: int
+) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.bool_]]:
+    """Resize a window as the predictor resizes images; black past the image."""
+    height, width = pixels.shape[:2]
+    y1, x1 = min(height, y0 + size / scale), min(width, x0 + size / scale)
+    out_h = min(size, max(1, round((y1 - y0) * scale)))
+    out_w = min(size, max(1, round((x1 - x0) * scale)))
+    part = np.asarray(
+        Image.fromarray(pixels).resize(
+            (out_w, out_h), Image.Resampling.BILINEAR, box=(x0, y0, x1, y1)
+        )
+    )
+    if part.ndim == 2:
+        part = np.repeat(part[..., None], 3, axis=2)
+    out = np.zeros((size, size, 3), part.dtype)
+    out[:out_h, :out_w] = part
+    is_image = np.zeros((size, size), bool)
+    is_image[:out_h, :out_w] = True
+    return out, is_image
+
+
+def _sample_labels(
+    labels: npt.NDArray[np.integer], y0: float, x0: float, scale: float, size: int
+) -> npt.NDArray[np.int32]:
+    """Labels at the centres of the mask pixels, 0 past the image."""
+    centres = (np.arange(size // MASK_STRIDE) + 0.5) / scale
+    rows = np.floor(y0 + centres).astype(int)
+    columns = np.floor(x0 + centres).astype(int)
+    height, width = labels.shape
+    inside = (np.minimum(rows, height - 1)[:, None], np.minimum(columns, width - 1))
+    out = np.asarray(labels[inside], np.int32)
+    out[rows >= height] = 0
+    out[:, columns >= width] = 0
+    return out
+
+
+def _contrast_limits(
+    image: LabelledImage, rng: np.random.Generator
+) -> tuple[float, float]:
+    """Mostly percentiles, as the plugin stretches images; sometimes the full range."""
+    sample = image.pixels[::3, ::3].astype(np.float32)
+    is_byte = image.pixels.dtype == np.uint8
+    if is_byte and rng.random() < (0.5 if sample.ndim == 3 else 0.2):
+        return 0.0, 255.0
+    clip = rng.uniform(0, 2, 2) * rng.random()
+    low, high = np.percentile(sample, (clip[0], 100 - clip[1]))
+    return float(low), float(max(high, low + 1e-3 * (abs(low) + 1)))
+
+
+def _vary_looks(
+    unit: npt.NDArray[np.float32], rng: np.random.Generator
+) -> npt.NDArray[np.float32]:
+    """Colour, inversion, gamma, contrast, blur, noise on values 0..1."""
+    if rng.random() < 0.15:
+        unit = np.repeat(unit.mean(axis=2, keepdims=True), 3, axis=2)
+    elif rng.random() < 0.15:
+        unit = unit[..., rng.permutation(3)]
+    if rng.random() < 0.15:
+        unit = 1 - unit
+    if rng.random() < 0.6:
+        unit = unit ** np.float32(np.exp(rng.uniform(-0.6, 0.6)))
+    if rng.random() < 0.5:
+        gain = rng.uniform(0.6, 1.2, 3 if rng.random() < 0.3 else 1)
+        unit = unit * gain.astype(np.float32) + np.float32(rng.uniform(-0.1, 0.15))
+    if rng.random() < 0.15:
+        sigma = rng.uniform(0.4, 1.6)
+        unit = ndimage.gaussian_filter(unit, (sigma, sigma, 0))
+    if rng.random() < 0.3:
+        noise = rng.normal(0, rng.uniform(0.005, 0.08), unit.shape[:2])
+        unit = unit + noise[..., None].astype(np.float32)
+    return np.clip(unit, 0, 1).astype(np.float32)

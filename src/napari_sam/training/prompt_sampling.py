@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Simulated prompts: where a user would click or draw a box.
+
+Positions are (x, y) in pixels of the crop; masks are at the resolution of the mask
+logits, ``stride`` pixels of the crop to a mask pixel. Kirillov et al. 2023, appendix A.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+BoolMask = npt.NDArray[np.bool_]
+FloatArray = npt.NDArray[np.float32]
+
+
+def uniform_point(
+    region: BoolMask, rng: np.random.Generator, stride: int
+) -> tuple[float, float]:
+    """Return a point drawn uniformly from a region that is not empty."""
+    rows, columns = np.nonzero(region)
+    i = rng.integers(len(rows))
+    jitter = (
+        rng.random(2) * stride - 0.5
+    )  # index i covers stride pixels from i * stride
+    return (
+        float(columns[i] * stride + jitter[0]),
+        float(rows[i] * stride + jitter[1]),
+    )
+
+
+def centre_point(region: BoolMask, stride: int) -> tuple[float, float]:
+    """Return the place of the region farthest from its boundary."""
+    depth = ndimage.distance_transform_edt(np.pad(region, 1))
+    row, column = np.unravel_index(int(depth.argmax()), depth.shape)
+    half = stride / 2 - 0.5
+    return float((column - 1) * stride + half), float((row - 1) * stride + half)
+
+
+def noisy_box(
+    region: BoolMask,
+    rng: np.random.Generator,
+    stride: int,
+    jitter: float,
+    limit: float = 20.0,
+) -> tuple[float, float, float, float]:
+    """Return the box (x0, y0, x1, y1) of a region, each side moved by normal noise.
+
+    ``jitter`` is the standard deviation as a fraction of the side; no side moves more
+    than ``limit`` pixels or past the middle of the box.
+    """
+    rows, columns = np.nonzero(region)
+    box = np.array(
+        [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1], float
+    )
+    box *= stride
+    sides = np.array([box[2] - box[0], box[3] - box[1]] * 2)
+    bound = np.minimum(limit, 0.4 * sides)
+    moved = box + np.clip(rng.normal(0, 1, 4) * jitter * sides, -bound, bound)
+    x0, y0, x1, y1 = moved.tolist()
+    return x0, y0, x1, y1
+
+
+def correction_point(
+    predicted: BoolMask, wanted: BoolMask, rng: np.random.Generator, stride: int
+) -> tuple[float, float, int]:
+    """Return a click (x, y, label) in the error region; label 1 on missing object.
+
+    Half of the clicks fall in the middle of the largest error, as a user's would.
+    Without any error a click inside the object confirms it.
+    """
+    missing, surplus = wanted & ~predicted, predicted & ~wanted
+    if not (missing.any() or surplus.any()):
+        return (*uniform_point(wanted, rng, stride), 1)
+    n_missing, n_surplus = int(missing.sum()), int(surplus.sum())
+    label = int(rng.random() < n_missing / (n_missing + n_surplus))
+    region = missing if label else surplus
+    if rng.random() < 0.5:
+        return (*centre_point(region, stride), label)
+    return (*uniform_point(region, rng, stride), label)
