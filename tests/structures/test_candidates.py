@@ -60,5 +60,5 @@ def test_the_mask_can_be_written_in_three_forms(record):
     np.testing.assert_array_equal(record.to_dict()["segmentation"], record.mask())
     text = record.to_dict("coco_rle")["segmentation"]["counts"]
     assert isinstance(text, str)
-    with pytest.raises(SettingsError, match="'png'.*binary_mask"):
+    with pytest.raises(SettingsError, match=r"'png'.*binary_mask"):
         record.to_dict("png")

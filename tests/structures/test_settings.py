@@ -67,5 +67,5 @@ def test_the_users_choice_wins_over_the_models():
 
 
 def test_unknown_names_are_named():
-    with pytest.raises(SettingsError, match="Unknown setting 'pionts'.*points_per_s"):
+    with pytest.raises(SettingsError, match=r"Unknown setting 'pionts'.*points_per_s"):
         AutoSettings.from_defaults({"pionts": 3})

@@ -150,7 +150,8 @@ class PromptEncoder(nn.Module):
         kind = labels[..., None]
         code = torch.where(kind == -1, self.not_a_point_embed.weight, code)
         for label, embedding in enumerate(self.point_embeddings):
-            code = torch.where(kind == label, code + embedding(kind.new_zeros(1)), code)
+            shifted = code + embedding.get_parameter("weight")
+            code = torch.where(kind == label, shifted, code)
         return code
 
     def _embed_dense(self, masks: Tensor | None, n_prompts: int) -> Tensor:

@@ -9,6 +9,7 @@ from contextlib import nullcontext
 from typing import Any
 
 import torch
+from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from napari_sam.errors import UnknownModelError
@@ -66,15 +67,17 @@ def build_model(name: str, device: str | torch.device = "cpu") -> Sam:
 def build_on(builder: Builder, device: str | torch.device) -> Sam:
     """Call a builder so that its parameters appear on ``device``."""
     place = torch.device(device)
-    with place, _LiteralsStayReal() if place.type == "meta" else nullcontext():
+    with place, _ShapesOnly() if place.type == "meta" else nullcontext():
         return builder()
 
 
-class _LiteralsStayReal(TorchFunctionMode):
-    """Keep tensors made from given numbers off the meta device.
+class _ShapesOnly(TorchFunctionMode):
+    """Build on the meta device without what makes it slow or loses values.
 
-    Pixel statistics and the like are in no weights file, so a model built without
-    storage has to know their values all the same.
+    Tensors made from given numbers (pixel statistics and the like, which no weights
+    file holds) stay real. So do plain random ones, and layers are not initialised:
+    torch imports its compiler, which takes seconds, for such operations on the meta
+    device.
     """
 
     def __torch_function__(
@@ -85,8 +88,10 @@ class _LiteralsStayReal(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = dict(kwargs or {})
-        if func is torch.tensor:
+        if func in (torch.tensor, torch.randn):
             kwargs.setdefault("device", "cpu")
+        if getattr(func, "__module__", None) == nn.init.__name__:
+            return kwargs.get("tensor", args[0] if args else None)
         return func(*args, **kwargs)
 
 

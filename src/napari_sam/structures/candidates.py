@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Masks a model offers: for one set of prompts, or found by the automatic mode."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -9,7 +9,7 @@ import numpy as np
 from napari_sam.errors import SettingsError
 from napari_sam.structures.arrays import BoolMask, FloatArray, HalfOpenBox
 from napari_sam.structures.geometry import half_open_to_xywh
-from napari_sam.structures.rle import Rle
+from napari_sam.structures.rle import Rle, encode_window
 
 OutputMode = Literal["binary_mask", "uncompressed_rle", "coco_rle"]
 OUTPUT_MODES: tuple[OutputMode, ...] = ("binary_mask", "uncompressed_rle", "coco_rle")
@@ -91,6 +91,30 @@ class MaskRecord:
         """
         return self.rle.decode_window(self.bbox), self.bbox[0], self.bbox[1]
 
+    def moved(self, y0: int, x0: int, size: tuple[int, int]) -> "MaskRecord":
+        """Return the record of a part of a plane as one of the whole plane.
+
+        Parameters
+        ----------
+        y0, x0 : int
+            Upper left pixel of the part.
+        size : (H, W)
+            Size of the whole plane.
+
+        Returns
+        -------
+        MaskRecord
+        """
+        window, top, left = self.crop()
+        y, x = self.point_yx
+        return replace(
+            self,
+            rle=encode_window(window, y0 + top, x0 + left, size),
+            bbox=_shift(self.bbox, y0, x0),
+            point_yx=(y0 + y, x0 + x),
+            crop_box=_shift(self.crop_box, y0, x0),
+        )
+
     def to_dict(self, output_mode: OutputMode | None = None) -> dict[str, Any]:
         """Return the record in the reference implementation's form.
 
@@ -135,3 +159,8 @@ class MaskRecord:
             return self.mask()
         is_compressed = output_mode == "coco_rle"
         return self.rle.to_coco() if is_compressed else self.rle.to_dict()
+
+
+def _shift(box: HalfOpenBox, dy: int, dx: int) -> HalfOpenBox:
+    """Move a box."""
+    return box[0] + dy, box[1] + dx, box[2] + dy, box[3] + dx

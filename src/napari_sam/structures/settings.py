@@ -4,7 +4,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -169,6 +169,53 @@ class AutoSettings(_Settings):
         object.__setattr__(self, "point_grids", grids)
 
 
+@dataclass(frozen=True, kw_only=True)
+class LabelSettings(_Settings):
+    """From the masks of the automatic mode to a label image.
+
+    Attributes
+    ----------
+    tile : "auto", int or None
+        Side in pixels of the tiles that a large image is cut into; "auto" takes the
+        model's frame for images more than one and a half times as long, None never
+        cuts.
+    tile_overlap : float
+        Overlap of neighbouring tiles as a part of a tile. Objects smaller than the
+        overlap are seen whole in one tile; larger ones are joined.
+    min_area : int
+        Objects with fewer pixels are dropped.
+    max_taken : float
+        A mask is dropped if more than this part of it belongs to better masks already.
+    absorb_parts : bool
+        Whether a mask takes over better ones that lie within it (a nucleus its
+        nucleoli). Masks that are mostly made of better ones are dropped by `max_taken`.
+    fill_holes : bool
+        Whether holes of an object become part of it.
+    background_fraction : float
+        A mask that touches three sides of what the model was shown and covers at least
+        this part of it is background, no object. 1 switches the rule off.
+    """
+
+    tile: int | Literal["auto"] | None = "auto"
+    tile_overlap: float = 0.25
+    min_area: int = 25
+    max_taken: float = 0.5
+    absorb_parts: bool = True
+    fill_holes: bool = True
+    background_fraction: float = 0.25
+
+    def __post_init__(self) -> None:
+        """Check every value."""
+        if self.tile not in ("auto", None):
+            _check_count(self, "tile", low=16)
+        _check_number(self, "tile_overlap", low=0, high=0.5)
+        _check_count(self, "min_area", low=0)
+        _check_number(self, "max_taken", low=0, high=1)
+        _check_flag(self, "absorb_parts")
+        _check_flag(self, "fill_holes")
+        _check_number(self, "background_fraction", low=0, high=1)
+
+
 def _point_grid(grid: npt.ArrayLike) -> _PointGrid:
     """Check one grid of points."""
     points = np.asarray(grid, dtype=np.float64)
@@ -202,6 +249,14 @@ def _check_count(
     is_whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
     if not is_whole or not low <= value <= high:
         msg = f"{name} must be a whole number, {_range(low, high)}, not {value!r}."
+        raise SettingsError(msg)
+
+
+def _check_flag(settings: object, name: str) -> None:
+    """Refuse a value that is neither yes nor no."""
+    value = getattr(settings, name)
+    if not isinstance(value, (bool, np.bool_)):
+        msg = f"{name} must be True or False, not {value!r}."
         raise SettingsError(msg)
 
 

@@ -132,7 +132,7 @@ class Trainer:
                 metrics |= scores
         total = torch.stack(losses).mean()
         if not torch.isfinite(total):
-            msg = f"The loss became {float(total)} at step {self.step}."
+            msg = f"The loss became {float(total.detach())} at step {self.step}."
             raise FloatingPointError(msg)
         self._optimizer.zero_grad(set_to_none=True)
         total.backward()

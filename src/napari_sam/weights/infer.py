@@ -102,6 +102,10 @@ def _vit_specs(shapes: Shapes) -> tuple[VitSpec, DecoderSpec]:
         msg = "not a square grid with one head width and one window size"
         raise ValueError(msg)
     channels = shapes["image_encoder.neck.0.weight"][0]
+    mask_in_chans = shapes["prompt_encoder.mask_downscaling.3.weight"][0]
+    if not min(grid, patch, embed_dim, channels, mask_in_chans // 4):
+        msg = "layers without width"
+        raise ValueError(msg)
     # Checked before building, because layers of such widths cannot even be made.
     if embed_dim % head_dims.copy().pop() or channels % (2 * DECODER_HEADS):
         msg = "widths that heads do not divide"
@@ -121,7 +125,7 @@ def _vit_specs(shapes: Shapes) -> tuple[VitSpec, DecoderSpec]:
         image_size=grid * patch,
         grid_size=grid,
         channels=channels,
-        mask_in_chans=shapes["prompt_encoder.mask_downscaling.3.weight"][0],
+        mask_in_chans=mask_in_chans,
         depth=_count(shapes, _LAYERS),
         mlp_dim=shapes[f"{_LAYERS}0.mlp.lin1.weight"][0],
         iou_head_hidden_dim=shapes["mask_decoder.iou_prediction_head.layers.0.weight"][

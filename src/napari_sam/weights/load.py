@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 import re
+import warnings
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -178,7 +179,11 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _read_torch(path: Path) -> object:
     try:
-        content: object = torch.load(path, map_location="cpu", weights_only=True)
+        # An open file, because torch also goes by the suffix of a path. Its warnings
+        # are about formats that are refused below in plainer words.
+        with path.open("rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            content: object = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(_needs_code_or_damaged(path, str(error))) from error
     except _READ_ERRORS as error:
@@ -208,11 +213,10 @@ def _what_it_is(head: bytes) -> str:
 
 
 def _needs_code_or_damaged(path: Path, text: str) -> str:
-    wanted = re.search(r"(?:Unsupported global: GLOBAL|class|function) ([\w.]+)", text)
+    wanted = re.search(r"GLOBAL ([\w.]+)", text)
     if wanted or "Unsupported" in text:
-        name = wanted[1] if wanted else "objects that are not tensors"
-        return _needs_code(path, name)
-    return _damaged(path, text)
+        return _needs_code(path, wanted[1] if wanted else "more than tensors")
+    return _damaged(path, text.partition("WeightsUnpickler error:")[2] or text)
 
 
 def _needs_code(path: Path, what: str) -> str:
