@@ -22,7 +22,7 @@ import torch
 from napari_sam.modeling.device import resolve_device
 from napari_sam.modeling.registry import build_model
 from napari_sam.training.config import TrainConfig
-from napari_sam.training.dataset import load_split, open_root
+from napari_sam.training.dataset import LabelledImage, load_split, open_root
 from napari_sam.training.dev_scores import dev_scores
 from napari_sam.training.start_weights import (
     align_prompts,
@@ -62,7 +62,7 @@ def main() -> None:
     config = TrainConfig(**given)
 
     root = open_root(options.data)
-    dev = load_split(root, "dev")[::EVERY_NTH_DEV_IMAGE]
+    dev = thin_out(load_split(root, "dev"))
     torch.manual_seed(config.seed)
     model: Sam = build_model(config.architecture, device="cpu")
     load_imagenet(model.image_encoder, read_imagenet_weights(root, options.start))
@@ -76,6 +76,13 @@ def main() -> None:
         autocast=torch.bfloat16 if options.bf16 else None,
     )
     trainer.run(options.until_step)
+
+
+def thin_out(images: list[LabelledImage]) -> list[LabelledImage]:
+    """Keep every third image of each kind, and the first of each."""
+    kinds = sorted({image.kind for image in images})
+    of_kind = ([i for i in images if i.kind == kind] for kind in kinds)
+    return [image for some in of_kind for image in some[::EVERY_NTH_DEV_IMAGE]]
 
 
 if __name__ == "__main__":

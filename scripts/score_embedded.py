@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Score the embedded model on the val images and write the table of its model card.
+
+    python scripts/score_embedded.py DATA [--limit N] [--mode point|box|grid ...]
+
+Runs ``napari-sam evaluate`` on each set under one shipped default setting, keeps what
+it printed in ``docs/reference/scores/`` and puts the table and the worst images into
+``docs/reference/embedded-model.md``. Only a run over all images and modes is written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+CARD = ROOT / "docs" / "reference" / "embedded-model.md"
+SCORES = ROOT / "docs" / "reference" / "scores"
+SETS = {"dsb2018": "nuclei", "axon_sem": "axons", "qpi_cells": "label-free cells"}
+BEGIN, END = "<!-- scores: begin -->", "<!-- scores: end -->"
+N_WORST = 3
+COLUMNS = (
+    "set, split `val`",
+    "images",
+    "objects",
+    "centre point",
+    "best of three",
+    "tight box",
+    "automatic AP@0.5",
+)
+
+
+def main() -> None:
+    """Parse the options, evaluate, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--sets", nargs="+", default=list(SETS), choices=list(SETS))
+    parser.add_argument("--limit", type=int)
+    parser.add_argument("--mode", action="append")
+    options = parser.parse_args()
+    is_complete = options.limit is None and options.mode is None
+    for name in options.sets:
+        evaluate(options.data, name, options.limit, options.mode, keep=is_complete)
+    if is_complete:
+        write_card()
+
+
+def evaluate(
+    data: Path, name: str, limit: int | None, modes: list[str] | None, *, keep: bool
+) -> None:
+    """Run the command on the val images of one set."""
+    command = [
+        *(sys.executable, "-c", "from napari_sam._cli.main import main; main()"),
+        *("evaluate", str(data / name / "images"), str(data / name / "labels")),
+        *("--names-from", f"{data / 'splits.json'}:{name}/val"),
+    ]
+    if limit is not None:
+        command += ["--limit", str(limit)]
+    for mode in modes or ():
+        command += ["--mode", mode]
+    if keep:
+        SCORES.mkdir(parents=True, exist_ok=True)
+        command += ["--json", str(SCORES / f"{name}.json")]
+        command += ["--csv", str(SCORES / f"{name}.csv")]
+    sys.stdout.write(f"{name} val\n")
+    sys.stdout.flush()
+    subprocess.run(command, check=True)
+
+
+def write_card() -> None:
+    """Put the kept scores into the model card."""
+    lines = [
+        "| " + " | ".join(COLUMNS) + " |",
+        "|---" * len(COLUMNS) + "|",
+    ]
+    failures = []
+    for name, what in SETS.items():
+        if not (SCORES / f"{name}.json").exists():
+            continue
+        scores = json.loads((SCORES / f"{name}.json").read_text(encoding="utf-8"))
+        means = " | ".join(
+            f"{scores[key]:.3f}"
+            for key in ("point_iou", "point_oracle_iou", "box_iou", "average_precision")
+        )
+        counts = f"{scores['images']} | {scores['objects']:,}"
+        lines.append(f"| {name} ({what}) | {counts} | {means} |")
+        failures.append(f"- {name}: {_worst(SCORES / f'{name}.csv')}")
+    text = CARD.read_text(encoding="utf-8")
+    head, rest = text.split(BEGIN)
+    tail = rest.split(END)[1]
+    block = [BEGIN, *lines, "", "Lowest mean IoU of the centre point:", "", *failures]
+    CARD.write_text("\n".join([head + block[0], *block[1:], END]) + tail, "utf-8")
+
+
+def _worst(path: Path) -> str:
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["point_iou"]]
+    rows.sort(key=lambda row: float(row["point_iou"]))
+    return ", ".join(
+        f"`{row['name']}` {float(row['point_iou']):.2f} ({row['objects']} objects)"
+        for row in rows[:N_WORST]
+    )
+
+
+if __name__ == "__main__":
+    main()
