@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -16,6 +16,7 @@ boxes = hnp.arrays(
 )
 
 
+@settings(deadline=None)
 @given(points)
 def test_points_come_back_from_the_model_door(points_yx):
     there = geometry.yx_to_xy(points_yx)
@@ -23,6 +24,7 @@ def test_points_come_back_from_the_model_door(points_yx):
     np.testing.assert_array_equal(geometry.xy_to_yx(there), points_yx)
 
 
+@settings(deadline=None)
 @given(boxes)
 def test_boxes_come_back_from_the_model_door(boxes_yx):
     there = geometry.box_yx_to_xy(boxes_yx)
@@ -30,6 +32,7 @@ def test_boxes_come_back_from_the_model_door(boxes_yx):
     np.testing.assert_array_equal(geometry.box_xy_to_yx(there), boxes_yx)
 
 
+@settings(deadline=None)
 @given(boxes)
 def test_corners_may_come_in_any_order(boxes_yx):
     sorted_boxes = geometry.sort_box(boxes_yx)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -30,6 +30,7 @@ def test_counts_run_down_the_columns_and_begin_with_background(mask, counts):
     assert rle.encode(mask).counts.tolist() == counts
 
 
+@settings(deadline=None)
 @given(masks)
 def test_decoding_takes_encoding_back(mask):
     encoded = rle.encode(mask)
@@ -38,6 +39,7 @@ def test_decoding_takes_encoding_back(mask):
     assert encoded.bounding_box() == mask_bounding_box(mask)
 
 
+@settings(deadline=None)
 @given(
     masks, st.integers(0, 4), st.integers(0, 4), st.integers(0, 4), st.integers(0, 4)
 )

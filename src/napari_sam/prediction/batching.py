@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Working through many prompts in batches that fit the device's memory."""
+
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import torch
+
+Result = TypeVar("Result")
+
+
+def in_batches(
+    work: Callable[[int, int], Result], n_items: int, batch_size: int
+) -> Iterator[tuple[int, Result]]:
+    """Work on ranges of items; when memory runs out, halve the batch and go on.
+
+    Parameters
+    ----------
+    work : callable
+        Called with ``(start, stop)``.
+    n_items : int
+        Number of items in all.
+    batch_size : int
+        Items at once to begin with; it is not raised again after it was halved.
+
+    Yields
+    ------
+    stop : int
+        Number of items done.
+    result
+        What `work` returned for the range that ends there.
+
+    Raises
+    ------
+    torch.OutOfMemoryError, RuntimeError
+        If memory does not suffice for a single item.
+    """
+    start = 0
+    while start < n_items:
+        stop = min(start + batch_size, n_items)
+        try:
+            result = work(start, stop)
+        except RuntimeError as error:
+            if stop - start == 1 or not is_out_of_memory(error):
+                raise
+        else:
+            yield stop, result
+            start = stop
+            continue
+        # Only here, past the error, are the failed batch's own tensors gone.
+        batch_size = (stop - start) // 2
+        _release_unused_memory()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error means that a device has no memory left.
+
+    CUDA has a class for it; Apple's MPS and the CPU raise plain RuntimeErrors.
+    """
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    text = str(error).lower()
+    phrases = ("out of memory", "not enough memory", "can't allocate memory")
+    return isinstance(error, RuntimeError) and any(phrase in text for phrase in phrases)
+
+
+def _release_unused_memory() -> None:
+    """Give cached blocks back, so that a smaller batch finds connected memory."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    elif torch.backends.mps.is_available():
+        torch.mps.empty_cache()

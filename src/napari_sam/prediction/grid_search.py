@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Automatic mask generation as an algorithm: points in, filtered records out.
+
+Kirillov et al. 2023, section 4 and appendix B; steps, order and comparisons are those
+of the reference implementation. Who answers the points is handed in, so that the
+algorithm can be run against a scripted decoder. At no time is more than one enlarged
+mask held.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from threading import Event
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from napari_sam.errors import Cancelled
+from napari_sam.prediction.amg_filters import (
+    inclusive_boxes,
+    is_cut_by_crop,
+    suppress,
+)
+from napari_sam.prediction.batching import in_batches
+from napari_sam.prediction.crops import Crop, crop_boxes
+from napari_sam.prediction.logit_windows import LogitWindow, sample_boxes
+from napari_sam.prediction.mask_cleanup import remove_small_regions
+from napari_sam.prediction.point_decoder import PointDecoder
+from napari_sam.structures import rle
+from napari_sam.structures.arrays import Coordinates, HalfOpenBox
+from napari_sam.structures.candidates import MaskRecord
+from napari_sam.structures.geometry import mask_bounding_box
+from napari_sam.structures.settings import AutoSettings
+
+Progress = Callable[[int, int], None]
+OpenCrop = Callable[[HalfOpenBox], PointDecoder]
+
+
+def search_image(
+    shape: tuple[int, int],
+    settings: AutoSettings,
+    open_crop: OpenCrop,
+    *,
+    batch_size: int | None = None,
+    progress: Progress | None = None,
+    cancel: Event | None = None,
+) -> list[MaskRecord]:
+    """Find masks by a grid of points on the image and its crops.
+
+    Parameters
+    ----------
+    shape : (H, W)
+        Size of the image.
+    settings : AutoSettings
+        Grid, crops and thresholds.
+    open_crop : callable
+        Called with the half-open box of a crop; returns its `PointDecoder`. May raise
+        `Cancelled`.
+    batch_size : int or None
+        Points decoded at once, None for the setting's number.
+    progress : callable or None
+        Called with ``(points done, points in all)`` after every batch.
+    cancel : threading.Event or None
+        When set, the search ends after the present batch with what it has found.
+
+    Returns
+    -------
+    list of MaskRecord
+        Best first; with crops, those of smaller crops first.
+    """
+    crops = crop_boxes(shape, settings.crop_n_layers, settings.crop_overlap_ratio)
+    grids = [settings.grid_yx(crop.layer) for crop in crops]
+    counter = _Counter(sum(len(grid) for grid in grids), progress, cancel)
+    records: list[MaskRecord] = []
+    for crop, grid in zip(crops, grids, strict=True):
+        if counter.is_cancelled:
+            break
+        try:
+            decoder = open_crop(crop.box)
+        except Cancelled:
+            break
+        search = _CropSearch(crop, shape, settings, decoder)
+        records += search.run(grid, batch_size or settings.points_per_batch, counter)
+    if len(crops) > 1:
+        # Masks of smaller crops were seen at a higher resolution.
+        preference = [1 / _box_area(record.crop_box) for record in records]
+        kept = suppress(inclusive_boxes(records), preference, settings.crop_nms_thresh)
+        records = [records[i] for i in kept]
+    if settings.min_mask_region_area > 0:
+        records = _clean(records, settings)
+    return records
+
+
+class _Counter:
+    """Progress and cancel of one search."""
+
+    def __init__(
+        self, total: int, progress: Progress | None, cancel: Event | None
+    ) -> None:
+        self._total = total
+        self._progress = progress
+        self._cancel = cancel
+        self._done = 0
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether somebody wants the search to end."""
+        return self._cancel is not None and self._cancel.is_set()
+
+    def add(self, n_points: int) -> None:
+        """Report points that are done."""
+        self._done += n_points
+        if self._progress is not None:
+            self._progress(self._done, self._total)
+
+
+class _CropSearch:
+    """The search on one crop."""
+
+    def __init__(
+        self,
+        crop: Crop,
+        shape: tuple[int, int],
+        settings: AutoSettings,
+        decoder: PointDecoder,
+    ) -> None:
+        self._crop = crop
+        self._shape = shape
+        self._settings = settings
+        self._decoder = decoder
+
+    def run(
+        self, grid_yx: Coordinates, batch_size: int, counter: _Counter
+    ) -> list[MaskRecord]:
+        """Decode the grid in batches; return the records that survive, best first."""
+        y0, x0, y1, x1 = self._crop.box
+        points_yx = grid_yx * np.array([y1 - y0, x1 - x0], dtype=np.float64)
+
+        def search_part(start: int, stop: int) -> list[MaskRecord]:
+            return self._search_points(points_yx[start:stop])
+
+        records: list[MaskRecord] = []
+        n_done = 0
+        for stop, found in in_batches(search_part, len(points_yx), batch_size):
+            records += found
+            counter.add(stop - n_done)
+            n_done = stop
+            if counter.is_cancelled:
+                break
+        scores = [record.predicted_iou for record in records]
+        threshold = self._settings.box_nms_thresh
+        return [
+            records[i] for i in suppress(inclusive_boxes(records), scores, threshold)
+        ]
+
+    def _search_points(self, points_yx: Coordinates) -> list[MaskRecord]:
+        """Answer one batch of points and filter the masks, point by point."""
+        settings = self._settings
+        answers = self._decoder.decode(points_yx)
+        predicted_iou = answers.predicted_iou
+        if settings.pred_iou_thresh > 0:
+            chosen = predicted_iou > settings.pred_iou_thresh
+        else:
+            chosen = torch.ones_like(predicted_iou, dtype=torch.bool)
+        # Masks are enlarged one by one, after this filter and where they are only.
+        logits = answers.logits(chosen)
+        lowest = settings.mask_threshold - settings.stability_score_offset
+        boxes = sample_boxes(logits, lowest)
+        scores = predicted_iou[chosen].tolist()
+        numbers = chosen.nonzero()[:, 0].tolist()
+        records = (
+            self._to_record(logits[i], boxes[i], scores[i], points_yx[numbers[i]])
+            for i in range(len(scores))
+        )
+        return [record for record in records if record is not None]
+
+    def _to_record(
+        self,
+        logits: Tensor,
+        box: HalfOpenBox | None,
+        score: float,
+        point_yx: Coordinates,
+    ) -> MaskRecord | None:
+        """Enlarge one mask, measure it, and make a record of it if it is good."""
+        settings = self._settings
+        window = self._decoder.window(logits, box)
+        stability = self._stability(window)
+        threshold = np.float32(settings.stability_score_thresh)
+        if threshold > 0 and not stability >= threshold:
+            return None
+        crop_y0, crop_x0 = self._crop.box[:2]
+        if window is None:
+            window = LogitWindow(logits.new_zeros((0, 0)), 0, 0)
+        y0, x0 = crop_y0 + window.y0, crop_x0 + window.x0
+        mask = (window.values > settings.mask_threshold).cpu().numpy()
+        inner = mask_bounding_box(mask)
+        if inner is None:
+            bbox = (crop_y0, crop_x0, crop_y0, crop_x0)
+        else:
+            bbox = (y0 + inner[0], x0 + inner[1], y0 + inner[2], x0 + inner[3])
+        if is_cut_by_crop(bbox, self._crop.box, self._shape):
+            return None
+        encoded = rle.encode_window(mask, y0, x0, self._shape)
+        return MaskRecord(
+            rle=encoded,
+            bbox=bbox,
+            area=encoded.area,
+            predicted_iou=score,
+            stability_score=float(stability),
+            point_yx=(crop_y0 + float(point_yx[0]), crop_x0 + float(point_yx[1])),
+            crop_box=self._crop.box,
+            output_mode=settings.output_mode,
+        )
+
+    def _stability(self, window: LogitWindow | None) -> np.float32:
+        """Return the IoU of the masks at a raised and at a lowered threshold."""
+        if window is None:
+            return np.float32(np.nan)
+        middle = self._settings.mask_threshold
+        offset = self._settings.stability_score_offset
+        is_high, is_low = (
+            window.values > middle + offset,
+            window.values > middle - offset,
+        )
+        high, low = torch.stack([is_high.sum(), is_low.sum()]).tolist()
+        return np.float32(high) / np.float32(low) if low else np.float32(np.nan)
+
+
+def _clean(records: Sequence[MaskRecord], settings: AutoSettings) -> list[MaskRecord]:
+    """Remove small holes and islands, then masks that have become duplicates."""
+    cleaned, is_changed = [], []
+    for record in records:
+        mask, changed = remove_small_regions(
+            record.mask(), settings.min_mask_region_area
+        )
+        is_changed.append(changed)
+        cleaned.append(_with_mask(record, mask) if changed else record)
+    # Of two duplicates the one that needed no cleaning is better.
+    preference = [0.0 if changed else 1.0 for changed in is_changed]
+    threshold = max(settings.box_nms_thresh, settings.crop_nms_thresh)
+    kept = suppress(inclusive_boxes(cleaned), preference, threshold)
+    return [cleaned[i] for i in kept]
+
+
+def _with_mask(record: MaskRecord, mask: np.ndarray) -> MaskRecord:
+    """Return the record with another mask."""
+    encoded = rle.encode(mask)
+    bbox = encoded.bounding_box() or (0, 0, 0, 0)
+    return replace(record, rle=encoded, bbox=bbox, area=encoded.area)
+
+
+def _box_area(box: HalfOpenBox) -> int:
+    """Return the number of pixels in a half-open box."""
+    return (box[2] - box[0]) * (box[3] - box[1])

@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Any image to the 8-bit RGB picture that a SAM is shown.
+
+An 8-bit RGB image passes unchanged. For everything else a rule says which channels
+become red, green and blue and which values become black and white.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_sam.errors import ImageError, SettingsError
+from napari_sam.structures.arrays import Plane, RgbPlane
+
+# Percentiles of more pixels than this are taken from every n-th one.
+_MAX_PERCENTILE_PIXELS = 1 << 22
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntensityRule:
+    """How values become brightness.
+
+    Attributes
+    ----------
+    limits : (low, high) or None
+        Values shown as black and as white; None takes them from `percentiles`.
+    percentiles : (low, high)
+        Percentiles of the finite pixels shown as black and white. The default spares a
+        thousandth at either end, so that a hot pixel does not darken everything and a
+        few small bright objects are not saturated.
+    channels : tuple of int or None
+        One, two or three channels for grey, red-green or red-green-blue. None takes the
+        only channel as grey, or else the first ones up to three.
+    per_channel : bool or None
+        Whether each channel has limits of its own. None: yes for channels of a
+        microscope (given by ``channel_axis``), no for a colour picture, whose hue would
+        change.
+    """
+
+    limits: tuple[float, float] | None = None
+    percentiles: tuple[float, float] = (0.1, 99.9)
+    channels: tuple[int, ...] | None = None
+    per_channel: bool | None = None
+
+    def __post_init__(self) -> None:
+        """Check limits, percentiles and channels."""
+        if self.limits is not None:
+            low, high = self.limits
+            if not (math.isfinite(low) and math.isfinite(high) and low < high):
+                msg = f"limits are two finite numbers, low < high, not {self.limits}."
+                raise SettingsError(msg)
+        low, high = self.percentiles
+        if not 0 <= low < high <= 100:
+            msg = f"percentiles are 0 <= low < high <= 100, not {self.percentiles}."
+            raise SettingsError(msg)
+        if self.channels is not None and not 1 <= len(self.channels) <= 3:
+            msg = f"Choose one to three channels, not {len(self.channels)}."
+            raise SettingsError(msg)
+
+
+def to_rgb(
+    image: Plane,
+    channel_axis: int | None = None,
+    rule: IntensityRule | None = None,
+) -> RgbPlane:
+    """Turn one plane into what the model is shown.
+
+    Parameters
+    ----------
+    image : (H, W), (H, W, 3), (H, W, 4) array, or 3-D with `channel_axis`
+        Any real dtype. Without `channel_axis` a fourth channel is opacity and dropped.
+        NaN is shown as black, infinity as black or white.
+    channel_axis : int or None
+        Axis of the channels; None means that the image is grey or, with a last axis of
+        3 or 4, a colour picture.
+    rule : IntensityRule or None
+        None leaves 8-bit images of three channels unchanged and uses the default rule
+        for all others.
+
+    Returns
+    -------
+    (H, W, 3) uint8 array
+        C-contiguous. A constant image is black.
+
+    Raises
+    ------
+    ImageError
+        If the array is empty, complex, no number at all, or of another shape.
+    """
+    planes = _as_channels(image, channel_axis)
+    if rule is None and planes.dtype == np.uint8 and planes.shape[-1] == 3:
+        return np.ascontiguousarray(planes)
+    rule = rule or IntensityRule()
+    planes = _choose_channels(planes, rule.channels)
+    if planes.dtype == np.bool_:
+        shown = planes.astype(np.uint8) * np.uint8(255)
+    else:
+        own_limits = rule.per_channel
+        if own_limits is None:
+            own_limits = channel_axis is not None
+        shown = _scale(planes, rule, per_channel=own_limits)
+    return _to_three_channels(shown)
+
+
+def is_blank(image: Plane) -> bool:
+    """Tell whether an image shows nothing: one value, one colour, or none at all.
+
+    Parameters
+    ----------
+    image : array
+        Any real dtype and shape; values that are not finite count as nothing. The last
+        of three axes may be that of colours.
+
+    Returns
+    -------
+    bool
+    """
+    values = np.asarray(image)
+    if values.dtype.kind == "f":
+        values = values[np.isfinite(values)]
+    if values.size == 0 or bool((values == values.flat[0]).all()):
+        return True
+    is_colour = values.ndim == 3 and values.shape[-1] in (3, 4)
+    return is_colour and bool((values == values[:1, :1]).all())
+
+
+def _as_channels(image: Plane, channel_axis: int | None) -> Plane:
+    """Return the image as (H, W, C), or say why it is none."""
+    array = np.asarray(image)
+    if array.dtype.kind not in "buif":
+        msg = (
+            f"An image needs real numbers, but its dtype is {array.dtype}. "
+            "Take for instance its absolute value or its real part."
+        )
+        raise ImageError(msg)
+    if array.size == 0:
+        msg = f"The image is empty: its shape is {array.shape}."
+        raise ImageError(msg)
+    if channel_axis is not None:
+        if array.ndim != 3 or not -3 <= channel_axis < 3:
+            msg = (
+                f"With channel_axis={channel_axis} an image has three axes, not the "
+                f"shape {array.shape}."
+            )
+            raise ImageError(msg)
+        return np.moveaxis(array, channel_axis, -1)
+    if array.ndim == 2:
+        return array[:, :, None]
+    if array.ndim == 3 and array.shape[-1] in (3, 4):
+        return array[:, :, :3]
+    msg = (
+        f"An image is (H, W), (H, W, 3) or (H, W, 4), not {array.shape}. For other "
+        "channels give channel_axis; of a stack give one plane at a time."
+    )
+    raise ImageError(msg)
+
+
+def _choose_channels(planes: Plane, channels: tuple[int, ...] | None) -> Plane:
+    """Return the wanted channels of (H, W, C), at most three."""
+    n_channels = planes.shape[-1]
+    if channels is None:
+        return planes[:, :, :3]
+    wrong = [c for c in channels if not -n_channels <= c < n_channels]
+    if wrong:
+        msg = f"Channel {wrong[0]} was chosen, but the image has {n_channels} channels."
+        raise ImageError(msg)
+    return planes[:, :, list(channels)]
+
+
+def _scale(planes: Plane, rule: IntensityRule, *, per_channel: bool) -> RgbPlane:
+    """Map (H, W, C) values linearly to 0..255."""
+    shown = np.zeros(planes.shape, dtype=np.uint8)
+    common = rule.limits
+    if common is None and not per_channel:
+        common = _percentile_limits(planes, rule.percentiles)
+    # One channel at a time: a float copy of a whole image may not fit beside it.
+    for channel in range(planes.shape[-1]):
+        values = planes[:, :, channel]
+        low, high = common or _percentile_limits(values, rule.percentiles)
+        if high <= low:
+            continue
+        exact: type[np.floating] = (
+            np.float32 if planes.dtype.itemsize <= 2 else np.float64
+        )
+        with np.errstate(over="ignore", invalid="ignore"):
+            scaled = (values.astype(exact) - low) * (255 / (high - low))
+        scaled = np.nan_to_num(scaled, nan=0.0, posinf=255.0, neginf=0.0)
+        shown[:, :, channel] = np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
+    return shown
+
+
+def _percentile_limits(
+    values: npt.NDArray[np.generic], percentiles: tuple[float, float]
+) -> tuple[float, float]:
+    """Return two percentiles of the finite values; equal ones if all are the same."""
+    finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
+    if finite.size == 0:
+        return 0.0, 0.0
+    sample = finite.reshape(-1)[:: max(1, finite.size // _MAX_PERCENTILE_PIXELS)]
+    low, high = np.percentile(sample.astype(np.float64), percentiles)
+    if low == high:
+        # A few pixels differ from all the rest: they are what there is to see.
+        low, high = finite.min(), finite.max()
+    return float(low), float(high)
+
+
+def _to_three_channels(shown: RgbPlane) -> RgbPlane:
+    """Make grey or red-green into red-green-blue."""
+    n_channels = shown.shape[-1]
+    if n_channels == 1:
+        return np.repeat(shown, 3, axis=-1)
+    if n_channels == 2:
+        return np.concatenate([shown, np.zeros_like(shown[:, :, :1])], axis=-1)
+    return np.ascontiguousarray(shown)

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The seam between the automatic mode and whatever answers its points."""
+
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from napari_sam.prediction.logit_windows import LogitWindow
+from napari_sam.prediction.predictor import MULTI_OUTPUT, Decoded, SamPredictor
+from napari_sam.prediction.prompt_batch import PromptBatch
+from napari_sam.prediction.transforms import FrameTransform
+from napari_sam.structures.arrays import Coordinates, HalfOpenBox
+from napari_sam.structures.embedding import ImageEmbedding
+
+
+class DecodedPoints(Protocol):
+    """Answers to n points, three masks each; masks are made when they are asked for."""
+
+    @property
+    def predicted_iou(self) -> Tensor:
+        """The model's own estimates, (n, 3) float32."""
+
+    def logits(self, chosen: Tensor) -> Tensor:
+        """Return low-resolution logits of some masks.
+
+        Parameters
+        ----------
+        chosen : (n, 3) bool tensor
+            Which masks are wanted; k of them.
+
+        Returns
+        -------
+        (k, a, b) float32 tensor
+            Point by point.
+        """
+
+
+class PointDecoder(Protocol):
+    """Answers single foreground points on one crop."""
+
+    def decode(self, points_yx: Coordinates) -> DecodedPoints:
+        """Answer (n, 2) points, row and column in pixels of the crop."""
+
+    def window(self, logits: Tensor, box: HalfOpenBox | None) -> LogitWindow | None:
+        """Enlarge one mask's (a, b) logits to the crop, inside the box of samples."""
+
+
+class SamPointDecoder:
+    """A model as a `PointDecoder`.
+
+    Parameters
+    ----------
+    predictor : SamPredictor
+        Holds the model.
+    embedding : ImageEmbedding
+        Of the crop.
+    """
+
+    def __init__(self, predictor: SamPredictor, embedding: ImageEmbedding) -> None:
+        self._predictor = predictor
+        self._embedding = embedding
+        self._transform = FrameTransform.of_embedding(
+            embedding, predictor.model.image_size
+        )
+        self._windows = predictor.windows_of(embedding)
+
+    def decode(self, points_yx: Coordinates) -> DecodedPoints:
+        """Answer (n, 2) points, row and column in pixels of the crop."""
+        positions = self._transform.points_to_frame(points_yx)[:, None]
+        labels = np.ones(positions.shape[:2], dtype=np.int64)
+        prompts = PromptBatch(points=(positions, labels))
+        return _ThreeOutputs(self._predictor.decode(self._embedding, prompts))
+
+    def window(self, logits: Tensor, box: HalfOpenBox | None) -> LogitWindow | None:
+        """Enlarge one mask's (a, b) logits to the crop, inside the box of samples."""
+        with torch.inference_mode():
+            return self._windows.window(logits, box)
+
+
+class _ThreeOutputs:
+    """The outputs for an ambiguous prompt."""
+
+    def __init__(self, decoded: Decoded) -> None:
+        self.predicted_iou = decoded.predicted_iou[:, MULTI_OUTPUT]
+        self._logits = decoded.logits[:, MULTI_OUTPUT]
+
+    def logits(self, chosen: Tensor) -> Tensor:
+        """Return low-resolution logits of the chosen masks, (k, a, b)."""
+        return self._logits[chosen]

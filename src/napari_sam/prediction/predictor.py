@@ -1,0 +1,298 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Prompts in, masks out: a model behind numpy arrays in image order."""
+
+from threading import Event
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from napari_sam.errors import ImageError
+from napari_sam.modeling.sam import Sam
+from napari_sam.prediction.batching import in_batches
+from napari_sam.prediction.embedding_cache import LruCache
+from napari_sam.prediction.image_embedder import ImageEmbedder
+from napari_sam.prediction.intensity import IntensityRule, to_rgb
+from napari_sam.prediction.logit_windows import LogitWindows, sample_boxes
+from napari_sam.prediction.prompt_batch import PromptBatch, place_prompts
+from napari_sam.prediction.transforms import FrameTransform
+from napari_sam.structures.arrays import BoolMask, Plane
+from napari_sam.structures.candidates import Candidates
+from napari_sam.structures.embedding import ImageEmbedding
+
+# Output 0 of the decoder answers clear prompts, outputs 1 to 3 an ambiguous one.
+SINGLE_OUTPUT = slice(0, 1)
+MULTI_OUTPUT = slice(1, 4)
+
+_MAX_WINDOWS = 4
+_CPU_BATCH = 4
+_GPU_BATCH = 64
+
+
+class Decoded(NamedTuple):
+    """All four outputs of the decoder for B prompts, on the model's device.
+
+    ``logits`` is (B, 4, 4g, 4g), ``predicted_iou`` (B, 4); both float32.
+    """
+
+    logits: Tensor
+    predicted_iou: Tensor
+
+
+class SamPredictor:
+    """Answers prompts on embedded planes; knows nothing of the last image or click.
+
+    Copies of recent embeddings on the model's device are kept by digest, so that a
+    click moves no features. One thread owns the model: calls must not overlap.
+
+    Parameters
+    ----------
+    model : Sam
+        A loaded model.
+    batch_size : int or None
+        Prompts decoded at once; changes memory and speed only. None takes few on a CPU,
+        where the decoder is fastest while its features stay in the cache, and many on a
+        GPU.
+    """
+
+    def __init__(self, model: Sam, *, batch_size: int | None = None) -> None:
+        self.model = model.eval()
+        if batch_size is None:
+            batch_size = _CPU_BATCH if model.device.type == "cpu" else _GPU_BATCH
+        self.batch_size = batch_size
+        self._embedder = ImageEmbedder(model)
+        self._windows: LruCache[LogitWindows] = LruCache(_MAX_WINDOWS)
+
+    def embed(
+        self,
+        image: Plane,
+        channel_axis: int | None = None,
+        *,
+        intensity: IntensityRule | None = None,
+        cancel: Event | None = None,
+    ) -> ImageEmbedding:
+        """Encode one plane; everything else follows from the result.
+
+        Parameters
+        ----------
+        image : (H, W), (H, W, 3), (H, W, 4) array, or 3-D with `channel_axis`
+            An 8-bit RGB image is taken as it is, others by `intensity`.
+        channel_axis : int or None
+            Axis of the channels of a microscope image.
+        intensity : IntensityRule or None
+            How values become brightness; see `to_rgb`.
+        cancel : threading.Event or None
+            Stops the work between two blocks of the encoder when set.
+
+        Returns
+        -------
+        ImageEmbedding
+
+        Raises
+        ------
+        ImageError
+            If the array is no image.
+        Cancelled
+            If `cancel` was set.
+        """
+        return self._embedder.embed(to_rgb(image, channel_axis, intensity), cancel)
+
+    def predict(
+        self,
+        embedding: ImageEmbedding,
+        points_yx: npt.ArrayLike | None = None,
+        point_labels: npt.ArrayLike | None = None,
+        box_yx: npt.ArrayLike | None = None,
+        mask_input: npt.ArrayLike | None = None,
+        multimask_output: bool | None = None,  # noqa: FBT001  the reference's argument
+    ) -> Candidates:
+        """Return masks of the object that the prompts mean.
+
+        Parameters
+        ----------
+        embedding : ImageEmbedding
+            Of the plane, made by a predictor of the same model.
+        points_yx : (N, 2) array-like or None
+            Row, column in pixels of the plane; whole numbers are pixel centres.
+        point_labels : (N,) array-like or None
+            1 on the object, 0 on what is not the object; None means all 1.
+        box_yx : (4,) array-like or None
+            ``y0, x0, y1, x1`` around the object; corners in any order, may reach
+            beyond the plane.
+        mask_input : (h, w) or (1, h, w) array-like or None
+            Low-resolution logits of an earlier answer, ``h`` four times the feature
+            rows.
+        multimask_output : bool or None
+            True: the three masks for an ambiguous prompt. False: the one mask for clear
+            prompts. None: three for a single point without a box, else one.
+
+        Returns
+        -------
+        Candidates
+            In the decoder's own order.
+
+        Raises
+        ------
+        PromptError
+            If there is no prompt, or one makes no sense on this plane.
+        ImageError
+            If the embedding is of another model.
+        """
+        batch_of_one: list[list[Any] | None] = [
+            None if prompt is None else [prompt]
+            for prompt in (points_yx, point_labels, box_yx, mask_input)
+        ]
+        return self._answer(
+            embedding, *batch_of_one, multimask_output=multimask_output
+        )[0]
+
+    def predict_batch(
+        self,
+        embedding: ImageEmbedding,
+        points_yx: npt.ArrayLike | None = None,
+        point_labels: npt.ArrayLike | None = None,
+        boxes_yx: npt.ArrayLike | None = None,
+        mask_inputs: npt.ArrayLike | None = None,
+        multimask_output: bool | None = None,  # noqa: FBT001  as in predict
+    ) -> list[Candidates]:
+        """Return masks of B objects at once.
+
+        Parameters
+        ----------
+        embedding : ImageEmbedding
+            Of the plane that all objects are on.
+        points_yx : (B, N, 2) array-like or None
+            Row, column in pixels of the plane.
+        point_labels : (B, N) array-like or None
+            1 object, 0 background, -1 for places that only fill up a row.
+        boxes_yx : (B, 4) array-like or None
+            ``y0, x0, y1, x1``.
+        mask_inputs : (B, h, w) or (B, 1, h, w) array-like or None
+            Low-resolution logits.
+        multimask_output : bool or None
+            As in `predict`, by the number N of points for all objects alike.
+
+        Returns
+        -------
+        list of B Candidates
+            Each holds masks of the whole plane: ask for few objects at a time on large
+            planes.
+
+        Raises
+        ------
+        PromptError, ImageError
+            As in `predict`.
+        """
+        return self._answer(
+            embedding,
+            points_yx,
+            point_labels,
+            boxes_yx,
+            mask_inputs,
+            multimask_output=multimask_output,
+            allow_padding=True,
+        )
+
+    def decode(self, embedding: ImageEmbedding, prompts: PromptBatch) -> Decoded:
+        """Run prompt encoder and mask decoder, with nothing done to their outputs.
+
+        Parameters
+        ----------
+        embedding : ImageEmbedding
+            Of the plane.
+        prompts : PromptBatch
+            In frame coordinates.
+
+        Returns
+        -------
+        Decoded
+            On the model's device.
+        """
+        model = self.model
+        with torch.inference_mode():
+            sparse, dense = model.encode_prompts(*prompts.to_tensors(model.device))
+            logits, iou = model.decode(
+                self._embedder.features_of(embedding), sparse, dense
+            )
+        return Decoded(logits.float(), iou.float())
+
+    def windows_of(self, embedding: ImageEmbedding) -> LogitWindows:
+        """Return what enlarges low-resolution logits to this embedding's plane."""
+        sizes = (embedding.original_size, embedding.input_size)
+        windows = self._windows.get(sizes)
+        if windows is None:
+            transform = FrameTransform.of_embedding(embedding, self.model.image_size)
+            windows = LogitWindows(
+                embedding.mask_input_shape, transform, self.model.device
+            )
+            self._windows.put(sizes, windows)
+        return windows
+
+    def _answer(
+        self,
+        embedding: ImageEmbedding,
+        *prompts: Any,
+        multimask_output: bool | None,
+        allow_padding: bool = False,
+    ) -> list[Candidates]:
+        """Check and place the prompts, decode them in batches, enlarge the masks."""
+        self._check_model(embedding)
+        transform = FrameTransform.of_embedding(embedding, self.model.image_size)
+        batch = place_prompts(
+            *prompts,
+            transform=transform,
+            mask_shape=embedding.mask_input_shape,
+            allow_padding=allow_padding,
+        )
+        if multimask_output is None:
+            multimask_output = batch.is_ambiguous
+        outputs = MULTI_OUTPUT if multimask_output else SINGLE_OUTPUT
+
+        def answer_part(start: int, stop: int) -> list[Candidates]:
+            decoded = self.decode(embedding, batch.part(start, stop))
+            return self._to_candidates(embedding, decoded, outputs)
+
+        candidates: list[Candidates] = []
+        for _, part in in_batches(answer_part, batch.n_prompts, self.batch_size):
+            candidates.extend(part)
+        return candidates
+
+    def _to_candidates(
+        self, embedding: ImageEmbedding, decoded: Decoded, outputs: slice
+    ) -> list[Candidates]:
+        """Enlarge the wanted outputs of every prompt."""
+        logits = decoded.logits[:, outputs]  # (B, n, a, b)
+        n_prompts, n_masks = logits.shape[:2]
+        masks = self._masks(embedding, logits.flatten(0, 1))
+        masks = masks.reshape(n_prompts, n_masks, *embedding.original_size)
+        # Copies: views would keep the other outputs of a whole batch alive.
+        low_res = np.array(logits.cpu().numpy())
+        iou = np.array(decoded.predicted_iou[:, outputs].cpu().numpy())
+        return [Candidates(masks[i], iou[i], low_res[i]) for i in range(n_prompts)]
+
+    def _masks(self, embedding: ImageEmbedding, logits: Tensor) -> BoolMask:
+        """Enlarge (n, a, b) logits to (n, H, W) masks, each only where it is."""
+        threshold = self.model.mask_threshold
+        windows = self.windows_of(embedding)
+        masks = np.zeros((len(logits), *embedding.original_size), dtype=np.bool_)
+        with torch.inference_mode():
+            boxes = sample_boxes(logits, threshold)
+            for mask, low_res, box in zip(masks, logits, boxes, strict=True):
+                found = windows.window(low_res, box)
+                if found is None:
+                    continue
+                h, w = found.values.shape
+                target = mask[found.y0 : found.y0 + h, found.x0 : found.x0 + w]
+                target[...] = (found.values > threshold).cpu().numpy()
+        return masks
+
+    def _check_model(self, embedding: ImageEmbedding) -> None:
+        """Refuse features that another model made."""
+        if embedding.model != self.model.name:
+            msg = (
+                f"The embedding was made by the model {embedding.model!r}, this is "
+                f"{self.model.name!r}: embed the image again."
+            )
+            raise ImageError(msg)
