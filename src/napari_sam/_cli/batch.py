@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Many files, one after the other, with a progress bar; what is finished stays."""
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+from rich.console import Console
+from rich.progress import Progress, TaskID
+
+from napari_sam._cli.inputs import Work
+from napari_sam._cli.segment_file import FileResult, PlaneSegmenter, segment_file
+from napari_sam.errors import ImageError, LabelsError, NapariSamError, PromptError
+
+if TYPE_CHECKING:
+    from napari_sam.prediction.intensity import IntensityRule
+
+STOPPED = 130
+"""Exit code after Ctrl-C, as shells report it."""
+
+
+def progress_bar() -> Progress:
+    """Make a bar on stderr that leaves a redirected stdout alone."""
+    return Progress(console=Console(stderr=True), redirect_stdout=sys.stdout.isatty())
+
+
+def run_batch(
+    works: Sequence[Work],
+    out: Path,
+    segment: PlaneSegmenter,
+    *,
+    axes: str | None,
+    rule: "IntensityRule | None",
+) -> None:
+    """Segment every file; one that fails does not stop the others.
+
+    Raises
+    ------
+    NapariSamError
+        At the end, if files failed: one line for each.
+    typer.Exit
+        After Ctrl-C; the results of finished files stay.
+    """
+    failures: list[str] = []
+    finished = 0
+    try:
+        with progress_bar() as bar:
+            total = bar.add_task("All", total=len(works), visible=len(works) > 1)
+            for work in works:
+                task = bar.add_task(work.source.name, total=1.0)
+                try:
+                    result = segment_file(
+                        work, segment, axes=axes, rule=rule, progress=_step(bar, task)
+                    )
+                except (ImageError, PromptError, LabelsError) as error:
+                    failures.append(f"{work.source.name}: {error}")
+                else:
+                    finished += 1
+                    _tell(work, result)
+                bar.remove_task(task)
+                bar.advance(total)
+    except KeyboardInterrupt:
+        typer.echo(
+            f"Stopped. {finished} of {len(works)} inputs are finished; their results "
+            f"are in {out}.",
+            err=True,
+        )
+        raise typer.Exit(STOPPED) from None
+    if failures:
+        head = f"{len(failures)} of {len(works)} inputs failed.\n" if finished else ""
+        raise NapariSamError(head + "\n".join(failures))
+
+
+def _step(bar: Progress, task: TaskID) -> Callable[[float], None]:
+    """Give what moves one bar to the part that is done."""
+
+    def move(part: float) -> None:
+        bar.update(task, completed=part)
+
+    return move
+
+
+def _tell(work: Work, result: FileResult) -> None:
+    for notice in result.notices:
+        typer.echo(f"Notice: {notice}", err=True)
+    count = f"{result.n_objects} object{'' if result.n_objects == 1 else 's'}"
+    typer.echo(f"{work.source.name}: {count} -> {work.labels}, {work.table.name}")

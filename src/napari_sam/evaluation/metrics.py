@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Overlap of masks, without ever building a full-size union."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def mask_iou(prediction: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
+    """Intersection over union of two masks of one shape; 1.0 if both are empty."""
+    if prediction.shape != truth.shape:
+        msg = (
+            f"Masks of shapes {prediction.shape} and {truth.shape} cannot be compared. "
+            "Give two masks of the same plane."
+        )
+        raise ValueError(msg)
+    union = np.count_nonzero(prediction | truth)
+    return np.count_nonzero(prediction & truth) / union if union else 1.0
+
+
+def iou_with_crop(
+    masks: NDArray[np.bool_],
+    truth_crop: NDArray[np.bool_],
+    corner_yx: tuple[int, int],
+) -> NDArray[np.float64]:
+    """IoU of several full-size masks with one object known by its crop.
+
+    Parameters
+    ----------
+    masks : (n, H, W) bool array
+        Predictions for the object.
+    truth_crop : (h, w) bool array
+        The object inside its bounding box; it has no pixels elsewhere.
+    corner_yx : pair of int
+        Row and column of the crop's first pixel in the plane.
+
+    Returns
+    -------
+    (n,) float array
+        One IoU per mask.
+    """
+    y0, x0 = corner_yx
+    h, w = truth_crop.shape
+    inside = masks[:, y0 : y0 + h, x0 : x0 + w]  # (n, h, w)
+    intersection = np.count_nonzero(inside & truth_crop, axis=(1, 2))
+    predicted = np.count_nonzero(masks, axis=(1, 2))
+    union = predicted + np.count_nonzero(truth_crop) - intersection
+    ious = np.ones(len(masks))
+    np.divide(intersection, union, out=ious, where=union > 0)
+    return ious
+
+
+def pooled_mean(parts: list[NDArray[np.float64]]) -> float:
+    """Mean over all objects of all images; NaN where there is none.
+
+    Every object counts once, so an image with many objects weighs more than one
+    with few.
+    """
+    pooled = np.concatenate(parts) if parts else np.empty(0)
+    return float(pooled.mean()) if pooled.size else float("nan")

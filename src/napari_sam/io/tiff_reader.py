@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pixels, axes and pixel size of TIFF files."""
+
+import logging
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image, ImageSequence
+
+from napari_sam.io import pixel_size
+from napari_sam.io.pixel_size import PixelSize
+
+_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # classic and BigTIFF, both orders
+_COLOUR = {"RGB", "YCBCR", "PALETTE", "CIELAB", "SEPARATED"}
+
+
+def is_tiff(path: Path) -> bool:
+    """Whether the file begins like a TIFF, whatever its name."""
+    with path.open("rb") as file:
+        return file.read(4) in _MAGIC
+
+
+def read_tiff(path: Path) -> tuple[NDArray[Any], str, PixelSize]:
+    """Read the first image series of a TIFF file.
+
+    Returns
+    -------
+    data : array
+        Pixels as stored.
+    axes : str
+        One letter per axis; ``S`` only for colours, ``C`` for other samples.
+    size : PixelSize
+        What the metadata say.
+
+    Raises
+    ------
+    ValueError, OSError, ...
+        Whatever tifffile meets in a damaged file; see ``images.read_image``.
+    """
+    with _complaints() as complaints, tifffile.TiffFile(path) as tif:
+        series = tif.series[0]
+        axes = series.axes
+        photometric = tifffile.PHOTOMETRIC(series.keyframe.photometric)
+        if "S" in axes and photometric.name not in _COLOUR:
+            axes = axes.replace("S", "C")
+        data = _pixels(path, series)
+        size = _pixel_size(tif)
+    # tifffile only logs a broken chain of pages and goes on with the pages before.
+    broken = [text for text in complaints if "offset" in text or "corrupted" in text]
+    if broken:
+        raise ValueError(broken[0])
+    return data, axes, size
+
+
+def _pixels(path: Path, series: tifffile.TiffPageSeries) -> NDArray[Any]:
+    """Decode; compressions that need tifffile's optional codecs go to Pillow."""
+    try:
+        return np.asarray(series.asarray())
+    except ValueError as error:
+        if "imagecodecs" not in str(error):
+            raise
+        data = _pixels_by_pillow(path, tuple(series.shape))
+        if data is None:
+            raise
+        return data
+
+
+def _pixels_by_pillow(path: Path, shape: tuple[int, ...]) -> NDArray[Any] | None:
+    """All pages in file order, or None if they do not add up to the series."""
+    with Image.open(path) as image:
+        pages = [np.array(page) for page in ImageSequence.Iterator(image)]
+    if any(page.shape != pages[0].shape for page in pages):
+        return None
+    stack = np.stack(pages)
+    return stack.reshape(shape) if stack.size == math.prod(shape) else None
+
+
+def _pixel_size(tif: tifffile.TiffFile) -> PixelSize:
+    tags = tif.pages.first.tags
+    resolution = (_ratio(tags, "YResolution"), _ratio(tags, "XResolution"))
+    if tif.is_ome and tif.ome_metadata:
+        return pixel_size.from_ome(tif.ome_metadata)
+    if tif.is_imagej and tif.imagej_metadata:
+        return pixel_size.from_imagej(tif.imagej_metadata, resolution)
+    unit = tags.valueof("ResolutionUnit")
+    name = {2: "inch", 3: "cm"}.get(0 if unit is None else int(unit), "")
+    return pixel_size.from_resolution_tags(resolution, name)
+
+
+def _ratio(tags: tifffile.TiffTags, name: str) -> float | None:
+    value = tags.valueof(name)
+    try:
+        numerator, denominator = value
+        return float(numerator / denominator)
+    except (TypeError, ValueError, ZeroDivisionError):
+        return None
+
+
+@contextmanager
+def _complaints() -> Iterator[list[str]]:
+    """Collect what tifffile logs, instead of printing it."""
+    found: list[str] = []
+
+    class Collector(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            found.append(record.getMessage())
+
+    logger = logging.getLogger("tifffile")
+    handler, propagate = Collector(), logger.propagate
+    logger.addHandler(handler)
+    logger.propagate = False
+    try:
+        yield found
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = propagate

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+
+from napari_sam._cli.inputs import (
+    Existing,
+    Work,
+    check_writable,
+    find_inputs,
+    plan_outputs,
+)
+from napari_sam.errors import ImageError, OutputError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("b.png", "a.ome.tif", "notes.txt", ".hidden.png", "a_labels.tif"):
+        (tmp_path / name).write_text("x")
+    return tmp_path
+
+
+def test_folders_give_their_images_but_not_old_results(folder):
+    assert [p.name for p in find_inputs([folder])] == ["a.ome.tif", "b.png"]
+
+
+def test_files_and_patterns(folder):
+    found = find_inputs([folder / "b.png", folder / "*.tif"])
+    assert [p.name for p in found] == ["b.png", "a.ome.tif", "a_labels.tif"]
+
+
+@pytest.mark.parametrize("name", ["no.tif", "empty", "*.jpg"])
+def test_what_holds_no_image(folder, name):
+    (folder / "empty").mkdir()
+    with pytest.raises(ImageError, match=r"no file|no image"):
+        find_inputs([folder / name])
+
+
+def test_names_of_results(tmp_path):
+    (work,) = plan_outputs([tmp_path / "a.ome.tif"], tmp_path / "o", Existing.ERROR)
+    assert work == Work(
+        tmp_path / "a.ome.tif",
+        tmp_path / "o" / "a_labels.tif",
+        tmp_path / "o" / "a_objects.csv",
+    )
+
+
+def test_two_inputs_for_one_result(tmp_path):
+    with pytest.raises(OutputError, match=r"different folders"):
+        plan_outputs([tmp_path / "a.tif", tmp_path / "a.png"], tmp_path, Existing.ERROR)
+
+
+def test_results_that_are_there(tmp_path):
+    inputs = [tmp_path / "a.tif", tmp_path / "b.tif"]
+    (tmp_path / "b_objects.csv").write_text("mine")
+    with pytest.raises(OutputError, match=r"b_objects\.csv.*--existing"):
+        plan_outputs(inputs, tmp_path, Existing.ERROR)
+    kept = plan_outputs(inputs, tmp_path, Existing.SKIP)
+    assert [work.source.name for work in kept] == ["a.tif"]
+    assert len(plan_outputs(inputs, tmp_path, Existing.OVERWRITE)) == 2
+
+
+def test_writable_folder_is_made_and_stays_empty(tmp_path):
+    check_writable(tmp_path / "a" / "b")
+    assert list((tmp_path / "a" / "b").iterdir()) == []
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError):
+        check_writable(tmp_path / "file" / "b")
