@@ -8,7 +8,8 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo show test test-slow lint format changelog constraints wheel clean
+.PHONY: help demo show test test-slow lint style types contracts format changelog
+.PHONY: constraints wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -22,7 +23,7 @@ $(VENV)/.qt: scripts/system_packages.sh
 	@sh scripts/system_packages.sh "$(VENV)" install
 	@touch $@
 
-demo: $(VENV)/.ready-run ## segment real microscopy images offline, print what was found
+demo: $(VENV)/.ready-run ## segment a real microscopy image offline, compare with the truth
 	@$(BIN)/napari-sam demo $(ARGS)
 
 show: $(VENV)/.ready-app $(VENV)/.qt ## the same, then open the result in napari
@@ -35,11 +36,17 @@ test-slow: $(VENV)/.ready-test $(VENV)/.qt ## run the tests with full-size model
 	@sh scripts/run_tests.sh "$(VENV)" -m "slow and not gpu and not network" \
 		--timeout 900 $(ARGS)
 
-lint: $(VENV)/.ready-lint ## style, formatting, types, import contracts
+lint: style types contracts ## style, types and import contracts
+
+style: $(VENV)/.ready-lint
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+
+types: $(VENV)/.ready-lint
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports
+
+contracts: $(VENV)/.ready-lint
+	@$(BIN)/lint-imports --no-logo
 
 format: $(VENV)/.ready-lint ## let ruff repair what it can
 	@$(BIN)/ruff check --fix .

@@ -57,6 +57,7 @@ WITH_PYTHON = [
 ]
 
 
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("page", WITH_PYTHON, ids=relative)
 def test_python_of_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -85,6 +86,19 @@ def test_every_block_says_what_it_is(page):
     assert not unnamed, "write ```text, ```bash or ```python"
     idle = [b.line for b in blocks(page) if b.reason is not None and not b.reason]
     assert not idle, "a block that is not run needs its reason"
+
+
+def test_index_leads_to_every_page():
+    index = ROOT / "docs" / "index.md"
+    reached = {
+        (index.parent / link).resolve()
+        for link in LINK.findall(index.read_text("utf-8"))
+    }
+    changes = ROOT / "docs" / "changes"
+    pages = {page for page in PAGES if index.parent in page.parents}
+    forgotten = pages - reached - {index}
+    forgotten = {relative(page) for page in forgotten if changes not in page.parents}
+    assert not forgotten, "name them in docs/index.md"
 
 
 def test_readme_shows_the_library():

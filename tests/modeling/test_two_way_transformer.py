@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
@@ -14,9 +15,11 @@ def randomised(module: nn.Module) -> nn.Module:
     return module.eval().requires_grad_(False)
 
 
-def test_attention_divides_by_the_root_of_the_inner_head_width() -> None:
+@pytest.mark.parametrize("n_queries", [3, 200], ids=["tokens", "places"])
+def test_attention_divides_by_the_root_of_the_inner_head_width(n_queries) -> None:
     attn = randomised(Attention(16, num_heads=2, downsample_rate=2))
-    q, k, v = torch.randn(1, 3, 16), torch.randn(1, 5, 16), torch.randn(1, 5, 16)
+    q = torch.randn(1, n_queries, 16)
+    k, v = torch.randn(1, 5, 16), torch.randn(1, 5, 16)
     heads = []
     for h in (slice(0, 4), slice(4, 8)):
         qh, kh, vh = (

@@ -213,7 +213,8 @@ class ImageEncoderTinyViT(nn.Module):
     Attributes
     ----------
     compute_dtype : torch.dtype
-        Precision of matrix products and convolutions; the output is float32.
+        Precision of matrix products and convolutions before the neck; the output is
+        float32.
     """
 
     def __init__(
@@ -264,5 +265,6 @@ class ImageEncoderTinyViT(nn.Module):
             x = self.patch_embed(x.contiguous(memory_format=torch.channels_last))
             for stage in self.layers:
                 x = stage(x, check)
-            out: Tensor = self.neck(x)
-        return out.float().contiguous()
+        with compute_in(torch.float32, x.device):
+            out: Tensor = self.neck(x.float())
+        return out.contiguous()

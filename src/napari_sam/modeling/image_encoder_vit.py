@@ -50,8 +50,8 @@ class ImageEncoderViT(nn.Module):
     Attributes
     ----------
     compute_dtype : torch.dtype
-        Precision of matrix products and convolutions. The residual stream, norms,
-        softmax and relative positions stay in float32, and so does the output.
+        Precision of matrix products in the blocks. The residual stream, norms, softmax,
+        relative positions and the neck stay in float32, and so does the output.
     """
 
     def __init__(
@@ -105,5 +105,6 @@ class ImageEncoderViT(nn.Module):
                 if check is not None:
                     check()
                 tokens = block(tokens)
+        with compute_in(torch.float32, x.device):
             out: Tensor = self.neck(tokens.permute(0, 3, 1, 2))
-        return out.float().contiguous()
+        return out.contiguous()

@@ -12,6 +12,8 @@ from torch.nn import functional
 
 from napari_sam.modeling.common import MLPBlock
 
+FEW = 16  # keys are few when there are more than this many queries for each
+
 
 class Attention(nn.Module):
     """Multi-head attention with separate projections and an optional inner width.
@@ -39,18 +41,30 @@ class Attention(nn.Module):
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Attend from q (B, Tq, C) to k and v (B, Tk, C); returns (B, Tq, C)."""
-        heads = (
-            self._split(self.q_proj(q)),
-            self._split(self.k_proj(k)),
-            self._split(self.v_proj(v)),
-        )  # each (B, heads, T, d)
-        mixed = functional.scaled_dot_product_attention(*heads)
-        out: Tensor = self.out_proj(mixed.transpose(1, 2).flatten(2))
+        q = self._split(self.q_proj(q))  # (B, heads, Tq, d)
+        k = self._split(self.k_proj(k))  # (B, heads, Tk, d)
+        v = self._split(self.v_proj(v))  # (B, heads, Tk, d)
+        mix = _attend_to_few if k.shape[2] * FEW < q.shape[2] else _attend
+        out: Tensor = self.out_proj(mix(q, k, v).transpose(1, 2).flatten(2))
         return out
 
     def _split(self, x: Tensor) -> Tensor:
         heads: Tensor = x.unflatten(-1, (self.num_heads, -1))
         return heads.transpose(1, 2)
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    return functional.scaled_dot_product_attention(q, k, v)
+
+
+def _attend_to_few(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Attend from many places to few tokens, with the places on the last axis.
+
+    The same sum in another memory layout: a softmax over 7 neighbouring numbers does
+    not fill a processor's vectors, one over 7 rows of 4096 does.
+    """
+    scores = (k @ q.transpose(-1, -2)) * q.shape[-1] ** -0.5  # (B, heads, Tk, Tq)
+    return (v.transpose(-1, -2) @ scores.softmax(dim=-2)).transpose(-1, -2)
 
 
 class TwoWayAttentionBlock(nn.Module):
@@ -150,8 +164,9 @@ class TwoWayTransformer(nn.Module):
         keys : (B, N, C) tensor
             Updated tokens and image places, rows first.
         """
-        keys = image.flatten(2).transpose(1, 2)  # (B, N, C)
-        key_pe = image_pe.flatten(2).transpose(1, 2)
+        # Contiguous, or every addition below walks through memory in strides.
+        keys = image.flatten(2).transpose(1, 2).contiguous()  # (B, N, C)
+        key_pe = image_pe.flatten(2).transpose(1, 2).contiguous()
         queries = tokens
         for layer in self.layers:
             queries, keys = layer(queries, keys, query_pe=tokens, key_pe=key_pe)

@@ -102,7 +102,7 @@ def load_model(
         sam = load_checkpoint(path, expected=row.architecture)
         sam.name = row.name
     else:
-        sam = load_checkpoint(Path(checkpoint), expected=_expected(name))
+        sam = load_checkpoint(Path(checkpoint).expanduser(), expected=_expected(name))
     _set_precision(sam, precision)
     return sam.to(place)
 
@@ -117,12 +117,7 @@ def load_checkpoint(path: Path, expected: str | None = None) -> Sam:
     shapes = {key: tuple(value.shape) for key, value in weights.items()}
     sam = build_for(shapes, path.name, expected)
     for key, wanted in sam.state_dict().items():
-        if wanted.is_floating_point() != weights[key].is_floating_point():
-            msg = (
-                f"{path.name} holds {key!r} as {weights[key].dtype}, but it has to be "
-                f"{wanted.dtype}. Save the weights of the model before it is quantised."
-            )
-            raise CheckpointError(msg)
+        _check_numbers(key, weights[key], wanted.dtype, path)
         weights[key] = weights[key].to(wanted.dtype).contiguous()
     # The model has no storage of its own: it takes the tensors themselves.
     sam.load_state_dict(weights, strict=True, assign=True)
@@ -130,6 +125,22 @@ def load_checkpoint(path: Path, expected: str | None = None) -> Sam:
     with path.open("rb") as file:
         sam.digest = hashlib.file_digest(file, "sha256").hexdigest()
     return sam.eval().requires_grad_(requires_grad=False)
+
+
+def _check_numbers(key: str, value: Tensor, wanted: torch.dtype, path: Path) -> None:
+    if wanted.is_floating_point != value.is_floating_point():
+        msg = (
+            f"{path.name} holds {key!r} as {value.dtype}, but it has to be {wanted}. "
+            "Save the weights of the model before it is quantised."
+        )
+        raise CheckpointError(msg)
+    if not value.isfinite().all():
+        msg = (
+            f"{path.name} holds values in {key!r} that are no numbers (NaN or "
+            "infinite). The training diverged or the file is damaged: use an earlier "
+            "checkpoint or get the file again."
+        )
+        raise CheckpointError(msg)
 
 
 def read_file(path: Path) -> object:
