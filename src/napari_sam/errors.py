@@ -5,18 +5,18 @@
 user. Each child also derives from the builtin that a script would expect::
 
     NapariSamError
-    ├── UnknownModelError (ValueError)     a model or architecture name nobody registered
-    ├── PromptError (ValueError)           points, boxes or mask inputs that make no sense
-    ├── ImageError (ValueError)            an array or file that is no image for SAM
-    ├── LabelsError (ValueError)           a label array that cannot take the result
-    ├── SettingsError (ValueError)         a parameter outside its range
-    ├── DeviceError (ValueError)           a device or precision this machine lacks
-    ├── PhaseError (ValueError)            an annotator call that has no meaning now
-    ├── Cancelled                          work stopped on request
-    ├── OutputError (OSError)              a result that cannot be written
-    └── WeightsError (OSError)             weights that are missing
-        ├── DownloadError                  ... could not be fetched or failed their hash
-        └── CheckpointError                ... cannot be read safely or fit no architecture
+    ├── UnknownModelError (ValueError)  a model name nobody registered
+    ├── PromptError (ValueError)        points, boxes or mask inputs without sense
+    ├── ImageError (ValueError)         an array or file that is no image for SAM
+    ├── LabelsError (ValueError)        a label array that cannot take the result
+    ├── SettingsError (ValueError)      a parameter outside its range
+    ├── DeviceError (ValueError)        a device or precision this machine lacks
+    ├── PhaseError (ValueError)         an annotator call that has no meaning now
+    ├── Cancelled                       work stopped on request
+    ├── OutputError (OSError)           a result that cannot be written
+    └── WeightsError (OSError)          weights that are missing
+        ├── DownloadError               ... could not be fetched, or wrong hash
+        └── CheckpointError             ... not safely readable, or of no architecture
 """
 
 
