@@ -9,7 +9,7 @@ ARGS ?=
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help demo show test test-slow lint style types contracts format changelog
-.PHONY: constraints wheel clean
+.PHONY: dev constraints wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -51,6 +51,9 @@ contracts: $(VENV)/.ready-lint
 format: $(VENV)/.ready-lint ## let ruff repair what it can
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+dev: $(VENV)/.ready-dev ## all tools, and the checks before each commit
+	@$(BIN)/pre-commit install
 
 changelog: $(VENV)/.ready-dev ## show the change log of the next release
 	@$(BIN)/towncrier build --draft

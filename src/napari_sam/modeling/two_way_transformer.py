@@ -64,7 +64,8 @@ def _attend_to_few(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     not fill a processor's vectors, one over 7 rows of 4096 does.
     """
     scores = (k @ q.transpose(-1, -2)) * q.shape[-1] ** -0.5  # (B, heads, Tk, Tq)
-    return (v.transpose(-1, -2) @ scores.softmax(dim=-2)).transpose(-1, -2)
+    mixed: Tensor = v.transpose(-1, -2) @ scores.softmax(dim=-2)  # (B, heads, d, Tq)
+    return mixed.transpose(-1, -2)
 
 
 class TwoWayAttentionBlock(nn.Module):

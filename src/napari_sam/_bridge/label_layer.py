@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A Labels layer as the store of accepted masks.
+
+Only the bounding box of a mask is written, through napari's own undo-able write, so
+the cost does not depend on the size of the layer and Ctrl-Z takes an object back.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_sam.errors import LabelsError
+
+if TYPE_CHECKING:
+    from napari.layers import Labels
+
+    from napari_sam._bridge.coordinates import PlaneMap
+    from napari_sam.annotation.ports import PlaneKey
+    from napari_sam.structures.arrays import HalfOpenBox, LabelImage
+    from napari_sam.structures.labels import LabelEdit
+
+MAX_RECORDED_PX = 4_000_000
+"""Larger edits bypass napari's history, which would take a second and much memory."""
+
+
+class LayerLabelStore:
+    """A `LabelStore` on a napari Labels layer.
+
+    Parameters
+    ----------
+    layer : napari.layers.Labels
+    plane_map : PlaneMap
+        The image that is annotated.
+
+    Raises
+    ------
+    LabelsError
+        If the layer does not lie on the image pixel by pixel, or cannot be edited.
+    """
+
+    def __init__(self, layer: Labels, plane_map: PlaneMap) -> None:
+        check_alignment(layer, plane_map)
+        self.layer = layer
+        self._highest: int | None = None
+        self._is_writing = False
+        layer.events.paint.connect(self._on_paint)
+        layer.events.data.connect(self._on_data)
+
+    def disconnect(self) -> None:
+        """Stop listening to the layer."""
+        self.layer.events.paint.disconnect(self._on_paint)
+        self.layer.events.data.disconnect(self._on_data)
+
+    @property
+    def keeps_existing(self) -> bool:
+        """Whether the layer's own "preserve labels" is on."""
+        return bool(self.layer.preserve_labels)
+
+    def next_id(self) -> int:
+        """Return an id above every other; counted here, not searched in the data.
+
+        Raises
+        ------
+        LabelsError
+            If the layer's dtype has no higher id.
+        """
+        if self._highest is None:
+            self._highest = highest_label(self.layer.data)
+        following = self._highest + 1
+        limit = int(np.iinfo(self.layer.data.dtype).max)
+        if following > limit:
+            msg = (
+                f"The labels layer {self.layer.name!r} is {self.layer.data.dtype} and "
+                f"holds ids up to {limit}. Convert it to uint32 "
+                "(layer menu > Convert data type) to add more objects."
+            )
+            raise LabelsError(msg)
+        return following
+
+    def read(self, key: PlaneKey, box: HalfOpenBox) -> LabelImage:
+        """Return a copy of the labels inside a box of a plane."""
+        return np.array(self.layer.data[_window(key, box)])
+
+    def write(self, key: PlaneKey, edit: LabelEdit) -> None:
+        """Write the changed pixels of an edit, as one undo step.
+
+        Raises
+        ------
+        LabelsError
+            If the layer is locked or not editable.
+        """
+        layer = self.layer
+        if getattr(layer, "locked", False) or not layer.editable:
+            msg = (
+                f"The labels layer {layer.name!r} is locked. Unlock it, or choose "
+                "another labels layer."
+            )
+            raise LabelsError(msg)
+        rows, columns = np.nonzero(edit.old != edit.new)
+        if rows.size == 0:
+            return
+        self._is_writing = True
+        try:
+            if rows.size <= MAX_RECORDED_PX and not _is_lazy(layer.data):
+                places = key.locate(rows + edit.box[0], columns + edit.box[1])
+                indices = tuple(
+                    np.broadcast_to(np.asarray(place, dtype=np.intp), rows.shape)
+                    for place in places
+                )
+                layer.data_setitem(indices, edit.new[rows, columns])
+            else:
+                layer.data[_window(key, edit.box)] = edit.new
+                layer.refresh()
+        finally:
+            self._is_writing = False
+        self._highest = max(self._highest or 0, int(edit.new.max()))
+
+    def _on_paint(self, event: Any = None) -> None:
+        """Count a brush stroke or fill of the user's: it used the selected label."""
+        if not self._is_writing and self._highest is not None:
+            self._highest = max(self._highest, int(self.layer.selected_label))
+
+    def _on_data(self, event: Any = None) -> None:
+        """Forget the count of another array: it is made when an id is needed."""
+        self._highest = None
+
+
+def check_alignment(layer: Labels, plane_map: PlaneMap) -> None:
+    """Raise LabelsError unless a labels layer has the image's pixels."""
+    if layer.multiscale:
+        msg = (
+            f"The labels layer {layer.name!r} is multiscale, which napari cannot edit. "
+            "Choose a single-scale layer or let a new one be made."
+        )
+        raise LabelsError(msg)
+    shape = tuple(layer.data.shape)
+    if shape != plane_map.shape:
+        msg = (
+            f"The labels layer {layer.name!r} has shape {shape}, the image "
+            f"{plane_map.shape}. Choose a layer of the image's shape or a new one."
+        )
+        raise LabelsError(msg)
+    for corner in (np.zeros(len(shape)), np.asarray(shape, dtype=float)):
+        pixel = plane_map.world_to_pixel(layer.data_to_world(corner))
+        if np.abs(pixel - corner).max() > 0.5:
+            msg = (
+                f"The labels layer {layer.name!r} does not lie on the image: scale, "
+                "translation or rotation differ. Choose another one or a new one."
+            )
+            raise LabelsError(msg)
+
+
+def highest_label(data: Any) -> int:
+    """Largest id in an array of labels; reads lazy arrays piece by piece."""
+    if isinstance(data, np.ndarray):
+        return max(int(data.max(initial=0)), 0)
+    return max((int(np.asarray(piece).max(initial=0)) for piece in data), default=0)
+
+
+def _window(key: PlaneKey, box: HalfOpenBox) -> tuple[Any, ...]:
+    y0, x0, y1, x1 = box
+    return key.locate(slice(y0, y1), slice(x0, x1))
+
+
+def _is_lazy(data: Any) -> bool:
+    """Whether assigning to scattered pixels is not implemented (dask)."""
+    return type(data).__module__.partition(".")[0] == "dask"

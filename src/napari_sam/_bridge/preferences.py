@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The plugin's page in napari's preferences (napari 0.9 and later)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from napari_sam._bridge.model_segmenter import DEFAULT_MODEL
+from napari_sam._bridge.preview_layer import PLUGIN_NAME
+from napari_sam.weights.catalogue import list_models
+from napari_sam.weights.locations import current_locations, save_settings
+
+
+def default_model() -> str:
+    """Name of the model that new panels begin with."""
+    settings = _settings()
+    name = str(settings.model.default) if settings is not None else DEFAULT_MODEL
+    return name if name in list_models() else DEFAULT_MODEL
+
+
+def apply_weights_preferences() -> None:
+    """Let an offline folder and a mirror set in the preferences hold everywhere.
+
+    Empty fields change nothing: what the panel 'Models' saved stays.
+
+    Raises
+    ------
+    SettingsError
+        If the folder does not exist or the mirror is no web address.
+    """
+    settings = _settings()
+    if settings is None:
+        return
+    folder = str(settings.weights.offline_folder).strip()
+    mirror = str(settings.weights.mirror).strip()
+    if not folder and not mirror:
+        return
+    now = current_locations()
+    saved_folder = str(now.offline_dir) if now.offline_dir else None
+    if (folder or saved_folder, mirror or now.mirror) != (saved_folder, now.mirror):
+        save_settings(offline_dir=folder or saved_folder, mirror=mirror or now.mirror)
+
+
+def save_weights_preferences(offline_folder: str, mirror: str) -> None:
+    """Keep an offline folder and a mirror; empty text means none.
+
+    Raises
+    ------
+    SettingsError
+        If the folder does not exist or the mirror is no web address.
+    OutputError
+        If they cannot be saved.
+    """
+    save_settings(offline_dir=offline_folder or None, mirror=mirror or None)
+    settings = _settings()
+    if settings is not None:
+        settings.weights.offline_folder = offline_folder
+        settings.weights.mirror = mirror
+
+
+def _settings() -> Any:
+    """Our settings; None on an older napari or when the manifest is not registered."""
+    try:
+        from napari.settings import get_plugin_settings
+    except ImportError:  # napari 0.8
+        return None
+    try:
+        return get_plugin_settings(PLUGIN_NAME)
+    except KeyError:
+        return None

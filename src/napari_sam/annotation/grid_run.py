@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Segment everything on one plane, or inside a region of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from psygnal import Signal
+
+from napari_sam.annotation.jobs import Job, JobContext, Priority
+from napari_sam.errors import PhaseError, SettingsError
+from napari_sam.structures.geometry import grow_box, mask_bounding_box
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from napari_sam.annotation.ports import (
+        ImageSource,
+        JobRunner,
+        PlaneKey,
+        Segmenter,
+    )
+    from napari_sam.structures.arrays import BoolMask, HalfOpenBox, LabelImage, Plane
+    from napari_sam.structures.candidates import MaskRecord
+
+REGION_MARGIN_PX = 32
+"""Context that the model sees around a region, so that objects are not cut there."""
+
+
+@dataclass(frozen=True, slots=True)
+class GridResult:
+    """Objects found on a plane.
+
+    Attributes
+    ----------
+    plane : PlaneKey
+    box : (y0, x0, y1, x1)
+        Half-open pixel box of the plane that `labels` covers.
+    labels : (h, w) uint32 array
+        Ids 1..n in the order of `records`.
+    records : tuple of MaskRecord
+        One per id; their coordinates are those of `labels`.
+    is_partial : bool
+        Whether the run was cancelled on the way.
+    """
+
+    plane: PlaneKey
+    box: HalfOpenBox
+    labels: LabelImage
+    records: tuple[MaskRecord, ...]
+    is_partial: bool = False
+
+
+class GridRun:
+    """One run at a time of the automatic mode; results arrive as signals.
+
+    Parameters
+    ----------
+    runner : JobRunner
+        Where the model runs.
+
+    Attributes
+    ----------
+    progressed : Signal(int, int)
+        Steps done and steps in all.
+    finished : Signal(GridResult)
+        Also after `cancel`, with what was found by then.
+    failed : Signal(Exception)
+    """
+
+    progressed: ClassVar[Signal] = Signal(int, int)
+    finished: ClassVar[Signal] = Signal(object)
+    failed: ClassVar[Signal] = Signal(Exception)
+
+    def __init__(self, runner: JobRunner) -> None:
+        self._runner = runner
+        self._job: Job | None = None
+        self._is_running = False
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a result is still to come."""
+        return self._is_running
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether the run was asked to stop and its result is still to come."""
+        job = self._job
+        return self._is_running and job is not None and job.cancel_event.is_set()
+
+    def start(
+        self,
+        segmenter: Segmenter,
+        source: ImageSource,
+        plane: PlaneKey,
+        settings: Mapping[str, Any],
+        region: BoolMask | None = None,
+    ) -> None:
+        """Begin; exactly one of `finished` and `failed` follows.
+
+        Parameters
+        ----------
+        segmenter : Segmenter
+            The model.
+        source : ImageSource
+            The pixels.
+        plane : PlaneKey
+            Which plane of them.
+        settings : mapping
+            Automatic settings that differ from the model's defaults.
+        region : (H, W) bool array, optional
+            Only objects that lie with more than half of their pixels inside are kept.
+
+        Raises
+        ------
+        PhaseError
+            If a run is under way.
+        """
+        if self._is_running:
+            msg = "A run is under way. Wait for its end or cancel it first."
+            raise PhaseError(msg)
+
+        def work(context: JobContext) -> GridResult:
+            pixels = source.read_plane(plane)
+            box, labels, records = segment_region(
+                segmenter, pixels, settings, region, context
+            )
+            return GridResult(
+                plane, box, labels, tuple(records), context.cancel.is_set()
+            )
+
+        self._is_running = True
+        self._job = self._runner.submit(
+            work,
+            priority=Priority.GRID,
+            on_result=self._receive,
+            on_error=self._receive_error,
+            on_progress=self.progressed.emit,
+        )
+
+    def cancel(self) -> None:
+        """Stop soon; what was found by then is delivered by `finished`."""
+        if self._is_running and self._job is not None:
+            self._job.cancel()
+
+    def _receive(self, result: GridResult) -> None:
+        self._is_running = False
+        self.finished.emit(result)
+
+    def _receive_error(self, error: Exception) -> None:
+        self._is_running = False
+        self.failed.emit(error)
+
+
+def segment_region(
+    segmenter: Segmenter,
+    plane: Plane,
+    settings: Mapping[str, Any],
+    region: BoolMask | None,
+    context: JobContext,
+) -> tuple[HalfOpenBox, LabelImage, list[MaskRecord]]:
+    """Segment a plane, or the surroundings of a region of it.
+
+    Returns
+    -------
+    box : (y0, x0, y1, x1)
+        What was looked at.
+    labels : (y1 - y0, x1 - x0) uint32 array
+    records : list of MaskRecord
+        One per id, in the frame of `labels`.
+
+    Raises
+    ------
+    SettingsError
+        If the region holds no pixel of the plane.
+    """
+    shape = (plane.shape[0], plane.shape[1])
+    box: HalfOpenBox = (0, 0, *shape)
+    if region is not None:
+        inside = mask_bounding_box(region)
+        if inside is None:
+            msg = "The region does not touch the image. Draw it on the image."
+            raise SettingsError(msg)
+        box = grow_box(inside, REGION_MARGIN_PX, shape)
+    y0, x0, y1, x1 = box
+    labels, records = segmenter.segment_everything(
+        plane[y0:y1, x0:x1], settings, progress=context.progress, cancel=context.cancel
+    )
+    if region is not None:
+        labels, records = keep_inside(labels, records, region[y0:y1, x0:x1])
+    return box, labels, records
+
+
+def keep_inside(
+    labels: LabelImage, records: list[MaskRecord], region: BoolMask
+) -> tuple[LabelImage, list[MaskRecord]]:
+    """Keep objects with more than half of their pixels in a region; renumber them."""
+    n_objects = len(records)
+    area = np.bincount(labels.ravel(), minlength=n_objects + 1)
+    inside = np.bincount(labels[region], minlength=n_objects + 1)
+    is_kept = (2 * inside > area)[1:]
+    new_ids = np.zeros(n_objects + 1, dtype=labels.dtype)
+    new_ids[1:][is_kept] = np.arange(1, int(is_kept.sum()) + 1)
+    kept = [record for record, keep in zip(records, is_kept, strict=True) if keep]
+    return new_ids[labels], kept

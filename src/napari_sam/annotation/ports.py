@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What annotation needs from the world, as protocols.
+
+``ImageSource`` gives pixels, ``Segmenter`` answers prompts, ``LabelStore`` keeps the
+result and ``JobRunner`` does the slow part elsewhere. Nothing here knows napari, Qt
+or torch: other rooms satisfy these protocols by shape.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Mapping
+
+    from napari_sam.annotation.jobs import Job, JobContext, Priority
+    from napari_sam.structures.arrays import HalfOpenBox, LabelImage, Plane
+    from napari_sam.structures.candidates import Candidates, MaskRecord
+    from napari_sam.structures.embedding import ImageEmbedding
+    from napari_sam.structures.labels import LabelEdit
+    from napari_sam.structures.prompts import PromptSet
+
+
+@dataclass(frozen=True, slots=True)
+class PlaneKey:
+    """Which 2-D plane of an n-D image is meant.
+
+    Attributes
+    ----------
+    axes : tuple of two int
+        Array axes that are the plane's rows and columns, ascending.
+    index : tuple of int
+        Position along the other array axes, in array order. Empty for a flat image.
+    """
+
+    axes: tuple[int, int] = (0, 1)
+    index: tuple[int, ...] = ()
+
+    def locate(self, rows: Any, columns: Any) -> tuple[Any, ...]:
+        """Put row and column indices (or slices) among the fixed axes.
+
+        Returns
+        -------
+        tuple
+            One entry per array axis: ``rows`` and ``columns`` at `axes`, the fixed
+            positions elsewhere.
+        """
+        n_axes = len(self.index) + 2
+        fixed = iter(self.index)
+        placed = {self.axes[0]: rows, self.axes[1]: columns}
+        return tuple(
+            placed[axis] if axis in placed else next(fixed) for axis in range(n_axes)
+        )
+
+
+class ImageSource(Protocol):
+    """Pixels of one image, plane by plane; read from the model thread."""
+
+    def plane_shape(self, key: PlaneKey) -> tuple[int, int]:
+        """Height and width in pixels of the plane."""
+        ...
+
+    def read_plane(self, key: PlaneKey) -> Plane:
+        """Return the plane's pixels, (H, W) or (H, W, 3 | 4), as a copy or a view."""
+        ...
+
+
+class LabelStore(Protocol):
+    """The labels that accepted masks are written to."""
+
+    @property
+    def keeps_existing(self) -> bool:
+        """Whether the store itself forbids to write over existing objects."""
+        ...
+
+    def next_id(self) -> int:
+        """Return an id that no object has; raises LabelsError if none is left."""
+        ...
+
+    def read(self, key: PlaneKey, box: HalfOpenBox) -> LabelImage:
+        """Return a copy of the labels inside `box` of one plane."""
+        ...
+
+    def write(self, key: PlaneKey, edit: LabelEdit) -> None:
+        """Write ``edit.new`` into ``edit.box``; raises LabelsError if not allowed."""
+        ...
+
+
+class Segmenter(Protocol):
+    """A loaded model; every method runs in the model thread."""
+
+    @property
+    def name(self) -> str:
+        """Model name for messages."""
+        ...
+
+    @property
+    def auto_defaults(self) -> Mapping[str, float]:
+        """Settings of the automatic mode that this model was tuned for."""
+        ...
+
+    def describe(self) -> dict[str, str]:
+        """Facts for a bug report: architecture, device, hash of the weights."""
+        ...
+
+    def embed(
+        self, plane: Plane, *, cancel: threading.Event | None = None
+    ) -> ImageEmbedding:
+        """Encode one plane; raises Cancelled when `cancel` is set on the way."""
+        ...
+
+    def predict(self, embedding: ImageEmbedding, prompts: PromptSet) -> Candidates:
+        """Masks of one object for its prompts."""
+        ...
+
+    def segment_everything(
+        self,
+        plane: Plane,
+        settings: Mapping[str, Any],
+        *,
+        progress: Callable[[int, int], None] | None = None,
+        cancel: threading.Event | None = None,
+    ) -> tuple[LabelImage, list[MaskRecord]]:
+        """Label image and one record per id in order; partial when cancelled."""
+        ...
+
+
+class JobRunner(Protocol):
+    """Runs work that needs the model, and delivers answers where the GUI lives."""
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether work or undelivered answers are left."""
+        ...
+
+    def submit(
+        self,
+        work: Callable[[JobContext], Any],
+        *,
+        priority: Priority,
+        lane: str = "",
+        on_result: Callable[[Any], None] | None = None,
+        on_error: Callable[[Exception], None] | None = None,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> Job:
+        """Queue `work`; a newer job of the same lane makes this one stale."""
+        ...
+
+    def forget(self, lane: str) -> None:
+        """Make every job of the lane stale: its answer will not be delivered."""
+        ...
+
+    def drain(self) -> int:
+        """Deliver waiting answers in the calling thread; returns how many."""
+        ...
+
+    def close(self) -> None:
+        """Cancel everything and end; nothing is delivered afterwards."""
+        ...

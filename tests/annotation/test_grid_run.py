@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+from napari_sam.annotation.annotator import Annotator
+from napari_sam.annotation.grid_run import GridRun
+from napari_sam.annotation.jobs import InlineRunner, ModelThread
+from napari_sam.annotation.ports import PlaneKey
+from napari_sam.errors import PhaseError
+from napari_sam.structures.prompts import PointPrompt, PromptSet
+
+FLAT = PlaneKey()
+
+
+def run(source, segmenter, region=None):
+    results, steps = [], []
+    grid = GridRun(InlineRunner())
+    grid.finished.connect(results.append)
+    grid.progressed.connect(lambda *step: steps.append(step))
+    grid.start(segmenter, source, FLAT, {}, region)
+    assert not grid.is_running
+    return results[0], steps
+
+
+def test_whole_plane(source, segmenter):
+    result, steps = run(source, segmenter)
+    assert result.box == (0, 0, 40, 60)
+    for object_id, value in [(1, 7), (2, 8), (3, 9)]:
+        np.testing.assert_array_equal(result.labels == object_id, source.array == value)
+    assert len(result.records) == 3
+    assert not result.is_partial
+    assert steps[-1] == (3, 3)
+
+
+def test_region_keeps_objects_that_lie_mostly_inside(source, segmenter):
+    region = np.zeros(source.array.shape, bool)
+    region[0:20, 0:16] = True  # all of 7, three of the seven columns of 8
+    result, _ = run(source, segmenter, region)
+    y0, x0, y1, x1 = result.box
+    assert (y1, x1) == (40, 48)  # the region and a margin, cut at the border
+    np.testing.assert_array_equal(result.labels == 1, source.array[y0:y1, x0:x1] == 7)
+    assert result.labels.max() == 1
+    assert len(result.records) == 1
+
+
+def test_region_beside_the_image_is_an_error(source, segmenter):
+    errors = []
+    grid = GridRun(InlineRunner())
+    grid.failed.connect(errors.append)
+    grid.start(segmenter, source, FLAT, {}, np.zeros(source.array.shape, bool))
+    assert "does not touch the image" in str(errors[0])
+    assert not grid.is_running
+
+
+def test_cancel_keeps_what_was_found(source, segmenter):
+    results, runner = [], ModelThread()
+    grid = GridRun(runner)
+    grid.finished.connect(results.append)
+    paused, go_on = threading.Event(), threading.Event()
+
+    class Slow(type(segmenter)):
+        def segment_everything(self, plane, settings, *, progress, cancel):
+            def wait_after_first(done, total):
+                paused.set()
+                assert go_on.wait(5)
+                progress(done, total)
+
+            return super().segment_everything(
+                plane, settings, progress=wait_after_first, cancel=cancel
+            )
+
+    grid.start(Slow(), source, FLAT, {})
+    assert paused.wait(5)
+    with pytest.raises(PhaseError, match="under way"):
+        grid.start(segmenter, source, FLAT, {})
+    grid.cancel()
+    go_on.set()
+    runner.wait(5)
+    runner.close()
+    assert results[0].is_partial
+    assert len(results[0].records) == 1
+    np.testing.assert_array_equal(results[0].labels > 0, source.array == 7)
+    assert not grid.is_running
+
+
+def test_click_is_answered_while_a_grid_runs(source, store, segmenter):
+    """The grid stands still until the click has its answer."""
+    runner = ModelThread()
+    annotator = Annotator(source, store, runner)
+    annotator.attach(segmenter)
+    grid, answers, results = GridRun(runner), [], []
+    annotator.candidates_changed.connect(lambda c, i: answers.append(len(results)))
+    grid.finished.connect(results.append)
+    started, clicked = threading.Event(), threading.Event()
+
+    class Slow(type(segmenter)):
+        def segment_everything(self, plane, settings, *, progress, cancel):
+            def wait(done, total):
+                started.set()
+                assert clicked.wait(5)
+                progress(done, total)
+
+            return super().segment_everything(
+                plane, settings, progress=wait, cancel=cancel
+            )
+
+    grid.start(Slow(), source, FLAT, {})
+    assert started.wait(5)
+    annotator.set_prompts(FLAT, PromptSet(points=(PointPrompt((5.0, 5.0)),)))
+    clicked.set()
+    runner.wait(5)
+    runner.close()
+    assert answers == [0]  # before the grid's result
+    assert len(results[0].records) == 3
+
+
+def test_failure_leaves_the_run_usable(source, segmenter):
+    errors, results = [], []
+    grid = GridRun(InlineRunner())
+    grid.failed.connect(errors.append)
+    grid.finished.connect(results.append)
+
+    class Broken(type(segmenter)):
+        def segment_everything(self, *_, **__):
+            msg = "no memory"
+            raise RuntimeError(msg)
+
+    grid.start(Broken(), source, FLAT, {})
+    assert str(errors[0]) == "no memory"
+    grid.start(segmenter, source, FLAT, {})
+    assert len(results) == 1
