@@ -83,3 +83,18 @@ def test_encoding_stops_between_stages(model: Sam) -> None:
     with pytest.raises(Cancelled):
         model.encode_image(torch.zeros(1, 3, 512, 512), check=check)
     assert len(calls) == 3
+
+
+@torch.no_grad()
+def test_low_precision_changes_little_and_returns_float32(model: Sam) -> None:
+    picture = model.preprocess(torch.rand(1, 3, 512, 512) * 255)
+    exact = model.encode_image(picture)
+    model.image_encoder.compute_dtype = torch.bfloat16
+    try:
+        low = model.encode_image(picture)
+    finally:
+        model.image_encoder.compute_dtype = torch.float32
+    for result in (low.embedding, *low.high_res):
+        assert result.dtype == torch.float32
+    difference = (exact.embedding - low.embedding).abs().mean()
+    assert 0 < difference < 0.05 * exact.embedding.abs().mean()

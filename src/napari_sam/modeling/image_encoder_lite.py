@@ -8,12 +8,15 @@ down to stride 8. B images, S pixels along a side of the frame.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from napari_sam.modeling.common import LayerNorm2d
+from napari_sam.modeling.device import compute_in
 from napari_sam.modeling.sam import ImageFeatures
 
 if TYPE_CHECKING:
@@ -67,10 +70,16 @@ class LiteImageEncoder(nn.Module):
     ----------
     out_chans : int
         Channels C of the stride-8 embedding; the finer maps have C/4 and C/8.
+
+    Attributes
+    ----------
+    compute_dtype : torch.dtype
+        Precision of the convolutions; weights and results stay float32.
     """
 
     def __init__(self, out_chans: int = 128) -> None:
         super().__init__()
+        self.compute_dtype = torch.float32
         self.stem = nn.Conv2d(3, STEM_CHANNELS, kernel_size=3, stride=2, padding=1)
         self.stages = nn.ModuleList()
         inputs = STEM_CHANNELS
@@ -97,20 +106,25 @@ class LiteImageEncoder(nn.Module):
     def forward(
         self, x: Tensor, check: Callable[[], None] | None = None
     ) -> ImageFeatures:
-        """Encode (B, 3, S, S) as (B, C, S/8, S/8) and two finer maps.
+        """Encode (B, 3, S, S) as (B, C, S/8, S/8) and two finer maps, all float32.
 
         ``check`` is called between stages and may raise to stop.
         """
-        x = functional.relu6(self.stem(x))
-        maps = []
-        for stage in self.stages:
-            if check is not None:
-                check()
-            x = stage(x)
-            maps.append(x)
+        is_low = self.compute_dtype is not torch.float32
+        # At float32 an autocast around us holds: training uses one.
+        with compute_in(self.compute_dtype, x.device) if is_low else nullcontext():
+            x = functional.relu6(self.stem(x))
+            maps = []
+            for stage in self.stages:
+                if check is not None:
+                    check()
+                x = stage(x)
+                maps.append(x)
+            level = self._pyramid([maps[i] for i in PYRAMID])
+            stride_4 = self.stride_4(maps[STRIDE_4])
+            stride_2 = self.stride_2(maps[STRIDE_2])
         return ImageFeatures(
-            self.norm(self._pyramid([maps[i] for i in PYRAMID])),
-            (self.stride_4(maps[STRIDE_4]), self.stride_2(maps[STRIDE_2])),
+            self.norm(level.float()), (stride_4.float(), stride_2.float())
         )
 
     def _pyramid(self, maps: list[Tensor]) -> Tensor:
