@@ -8,6 +8,7 @@ scripts/make_screenshots.py``. Look at the results before committing them.
 from __future__ import annotations
 
 import argparse
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,7 +45,9 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    get_settings().appearance.theme = "dark"
+    # Own settings, so that the pictures do not depend on the user's, nor change them.
+    folder = tempfile.TemporaryDirectory()
+    get_settings(Path(folder.name) / "settings.yaml").appearance.theme = "dark"
     for draw in (segment_with_prompts, segment_everything):
         viewer = napari.Viewer(show=True)
         viewer.window.resize(*WINDOW_PX)

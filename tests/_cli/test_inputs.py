@@ -62,5 +62,6 @@ def test_writable_folder_is_made_and_stays_empty(tmp_path):
     check_writable(tmp_path / "a" / "b")
     assert list((tmp_path / "a" / "b").iterdir()) == []
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError):
+    with pytest.raises(OutputError, match=r"Cannot write .*b: ") as caught:
         check_writable(tmp_path / "file" / "b")
+    assert "probe" not in str(caught.value)

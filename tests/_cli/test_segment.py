@@ -230,11 +230,26 @@ def test_files_that_are_no_images(run, mini, tmp_path, out, picture):
 
 def test_one_bad_file_does_not_stop_the_others(run, mini, tmp_path, out, picture):
     (tmp_path / "a_bad.png").write_text("no pixels")
+    (tmp_path / "b_bad.tif").touch()
     outcome = run("segment", tmp_path, "-o", out, *mini, "--point=100,100")
     assert outcome.code == 2
-    assert "1 of 2 inputs failed" in outcome.err
-    assert "a_bad.png" in outcome.err
+    assert "2 of 3 inputs failed" in outcome.err
+    assert outcome.err.count("a_bad.png") == 1
+    assert "b_bad.tif is empty" in outcome.err
     assert (out / "blobs_labels.tif").is_file()
+
+
+def test_axes_that_labels_cannot_have_are_refused_first(
+    run, mini, tmp_path, out, monkeypatch
+):
+    def worked(*_args):
+        pytest.fail("planes were segmented in vain")
+
+    monkeypatch.setattr(segment_file, "_segment_plane", worked)
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((2, 2, 2, 2, 9, 9), np.uint8))
+    outcome = run("segment", tmp_path / "a.tif", "-o", out, *mini, "--axes=ABTZYX")
+    assert outcome.code == 2
+    assert "more than 3 axes" in outcome.err
 
 
 def test_unknown_model_and_absent_device(run, picture, out):

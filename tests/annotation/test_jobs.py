@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from napari_sam.annotation.jobs import InlineRunner, JobContext, ModelThread, Priority
+from napari_sam.annotation.job import JobContext, Priority
+from napari_sam.annotation.jobs import InlineRunner, ModelThread
 from napari_sam.errors import Cancelled, PhaseError
 
 

@@ -6,6 +6,7 @@ from PIL import Image
 
 from napari_sam.errors import ImageError
 from napari_sam.io.images import read_image
+from napari_sam.io.pixel_size import PixelSize
 
 RNG = np.random.default_rng(5)
 GREY = RNG.integers(0, 255, (30, 40)).astype(np.uint8)
@@ -262,3 +263,31 @@ def test_unreadable_file(tmp_path, monkeypatch):
     monkeypatch.setattr("napari_sam.io.images.is_tiff", denied)
     with pytest.raises(ImageError, match="permission denied"):
         read_image(path)
+
+
+@pytest.mark.parametrize("axes", [None, "YX"])
+def test_one_axis_is_no_image(tmp_path, axes):
+    tifffile.imwrite(tmp_path / "a.tif", np.arange(50, dtype=np.uint8))
+    with pytest.raises(ImageError, match=r"rows and columns.*\(50,\)"):
+        read_image(tmp_path / "a.tif", axes=axes)
+
+
+def test_five_values_are_no_colour(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((5, 30, 40), np.uint8))
+    with pytest.raises(ImageError, match=r"5 values per pixel.*--axes"):
+        read_image(tmp_path / "a.tif", axes="SYX")
+    assert read_image(tmp_path / "a.tif", axes="CYX").n_channels == 5
+
+
+def _fails(*_args):
+    raise AssertionError
+
+
+@pytest.mark.parametrize(
+    "read", [_fails, lambda _: (STACK, "YX", PixelSize())], ids=["assert", "axes"]
+)
+def test_whatever_the_library_meets_is_damage(tmp_path, monkeypatch, read):
+    tifffile.imwrite(tmp_path / "a.tif", STACK)
+    monkeypatch.setattr("napari_sam.io.images.read_tiff", read)
+    with pytest.raises(ImageError, match="damaged or cut off"):
+        read_image(tmp_path / "a.tif")

@@ -38,8 +38,14 @@ def test_matched_by_name(folders):
 def test_one_folder_may_hold_both(folders):
     images, _ = folders
     write_labels(images / "b_masks.tif", np.ones((6, 7), int))
-    pairs = {p.name: p.labels.name for p in find_pairs(images, images)}
-    assert pairs["b"] == "b_masks.tif"
+    pairs = [(p.name, p.labels.name) for p in find_pairs(images, images)]
+    assert pairs == [("b", "b_masks.tif")]
+
+
+def test_no_image_is_its_own_truth(folders):
+    images, _ = folders
+    with pytest.raises(ImageError, match="has labels"):
+        find_pairs(images, images)
 
 
 def test_two_files(folders):

@@ -3,6 +3,7 @@
 
 import json
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,13 @@ def test_an_embedding_of_another_image_is_refused(predictor, blobs):
     generator = AutomaticMaskGenerator(predictor, **FEW)
     with pytest.raises(ImageError, match="embedding is of an image of"):
         generator.generate(blobs.image, embedding=embedding)
+
+
+def test_an_embedding_of_another_model_is_refused(predictor, blobs):
+    foreign = replace(predictor.embed(blobs.image), model="vit_h")
+    generator = AutomaticMaskGenerator(predictor, **FEW)
+    with pytest.raises(ImageError, match="made by the model 'vit_h'"):
+        generator.generate(blobs.image, embedding=foreign)
 
 
 def test_the_models_own_defaults_lie_under_the_users(tiny_sam, monkeypatch):

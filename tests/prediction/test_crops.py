@@ -34,3 +34,11 @@ def test_columns_come_before_rows():
 
 def test_without_layers_there_is_the_image_only():
     assert crop_boxes((7, 9), 0, RATIO) == [((0, 0, 7, 9), 0)]
+
+
+def test_crops_without_pixels_are_left_out():
+    assert crop_boxes((1, 1), 1, RATIO) == [((0, 0, 1, 1), 0), ((0, 0, 1, 1), 1)]
+    for shape in ((1, 5000), (3, 3), (2, 7)):
+        crops = crop_boxes(shape, 3, RATIO)
+        assert len(crops) > 1
+        assert all(y0 < y1 and x0 < x1 for (y0, x0, y1, x1), _ in crops)

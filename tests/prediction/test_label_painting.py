@@ -107,6 +107,18 @@ def test_holes_are_filled_but_not_with_other_objects():
     assert labels[11, 11] == 0
 
 
+@pytest.mark.parametrize("outer_score", [0.8, 0.95])
+def test_a_ring_in_a_ring_keeps_its_own_hole(outer_score):
+    outer, inner = np.zeros(SHAPE, bool), np.zeros(SHAPE, bool)
+    outer[5:55, 5:55], outer[15:45, 15:45] = True, False
+    inner[20:40, 20:40], inner[26:34, 26:34] = True, False
+    labels, objects = paint(record_of(outer, outer_score), record_of(inner, 0.9))
+    assert len(objects) == 2
+    assert labels[30, 30] == labels[22, 22] != labels[7, 7]
+    for number, record in enumerate(objects, start=1):
+        np.testing.assert_array_equal(record.mask(), labels == number)
+
+
 def test_small_objects_are_dropped_and_numbers_have_no_gaps():
     small, large = block(0, 0, 4, 6, 0.95), block(10, 10, 20, 20, 0.9)
     labels, objects = paint(small, large, min_area=25)

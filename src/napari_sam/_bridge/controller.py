@@ -11,13 +11,16 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
 from psygnal import Signal
 
 from napari_sam._bridge.coordinates import PlaneMap
 from napari_sam._bridge.image_source import LayerImageSource
-from napari_sam._bridge.label_layer import LayerLabelStore
-from napari_sam._bridge.preview_layer import PLUGIN_NAME, PreviewLayer
+from napari_sam._bridge.label_layer import (
+    LayerLabelStore,
+    is_own_result,
+    make_label_layer,
+)
+from napari_sam._bridge.preview_layer import PreviewLayer
 from napari_sam._bridge.prompt_layers import CollectedPrompts, PromptLayers
 from napari_sam.annotation.annotator import Annotator
 from napari_sam.annotation.phases import Editing, Loading
@@ -136,19 +139,10 @@ class PromptController:
             self._later(self.stop)
             return
         self._is_active = True
-        self.annotator.candidates_changed.connect(self._on_candidates)
-        self.annotator.embedding_changed.connect(self._on_embedding)
-        self.annotator.accepted.connect(self._on_accepted)
-        self.annotator.failed.connect(self._report)
-        self.prompts.changed.connect(self.refresh)
+        for signal, slot in self._connections(viewer):
+            signal.connect(slot)
         self.prompts.connect()
-        viewer.dims.events.point.connect(self._follow_plane)
-        viewer.dims.events.order.connect(self._follow_plane)
-        viewer.dims.events.ndisplay.connect(self._follow_plane)
-        viewer.layers.events.removed.connect(self._on_removed)
-        self.image.events.data.connect(self._on_image_data)
-        for name in TRANSFORM_EVENTS:
-            getattr(self.image.events, name).connect(self._on_transform)
+        self._on_transform()
         self._plane = None
         self._follow_plane()
 
@@ -156,24 +150,12 @@ class PromptController:
         """Stop listening and show nothing; layers and prompts stay."""
         if not self._is_active:
             return
-        self._is_active = False
-        self.annotator.candidates_changed.disconnect(self._on_candidates)
-        self.annotator.embedding_changed.disconnect(self._on_embedding)
-        self.annotator.accepted.disconnect(self._on_accepted)
-        self.annotator.failed.disconnect(self._report)
-        self.prompts.changed.disconnect(self.refresh)
-        self.prompts.disconnect()
-        self.image.events.data.disconnect(self._on_image_data)
-        for name in TRANSFORM_EVENTS:
-            getattr(self.image.events, name).disconnect(self._on_transform)
-        self._preview.clear()
         self.annotator.discard()
-        viewer = self._viewer()
-        if viewer is not None:
-            viewer.dims.events.point.disconnect(self._follow_plane)
-            viewer.dims.events.order.disconnect(self._follow_plane)
-            viewer.dims.events.ndisplay.disconnect(self._follow_plane)
-            viewer.layers.events.removed.disconnect(self._on_removed)
+        self._preview.clear()
+        self._is_active = False
+        for signal, slot in self._connections(self._viewer()):
+            signal.disconnect(slot)
+        self.prompts.disconnect()
 
     def stop(self) -> None:
         """Let go of the viewer: prompt and preview layers go, labels stay."""
@@ -243,6 +225,27 @@ class PromptController:
         self.annotator.replace_labels(store)
         self.labels_changed.emit()
 
+    def _connections(self, viewer: ViewerModel | None) -> list[tuple[Any, Any]]:
+        """List what is listened to while active, and who listens."""
+        events = self.image.events
+        pairs: list[tuple[Any, Any]] = [
+            (self.annotator.candidates_changed, self._on_candidates),
+            (self.annotator.embedding_changed, self._on_embedding),
+            (self.annotator.accepted, self._on_accepted),
+            (self.annotator.failed, self._report),
+            (self.prompts.changed, self.refresh),
+            (events.data, self._on_image_data),
+            *((getattr(events, name), self._on_transform) for name in TRANSFORM_EVENTS),
+        ]
+        if viewer is not None:
+            dims = viewer.dims.events
+            pairs += [
+                *((event, self._follow_plane) for event in (dims.point, dims.order)),
+                (dims.ndisplay, self._follow_plane),
+                (viewer.layers.events.removed, self._on_removed),
+            ]
+        return pairs
+
     def _require_active(self) -> None:
         if not self._is_active:
             msg = (
@@ -252,14 +255,7 @@ class PromptController:
             raise PhaseError(msg)
 
     def _new_store(self) -> LayerLabelStore:
-        from napari.layers import Labels
-
-        layer = Labels(
-            np.zeros(self._map.shape, dtype=np.uint32),
-            name="SAM objects",
-            metadata={PLUGIN_NAME: {"role": "objects", "image": self.image.name}},
-            **self._map.transforms(),
-        )
+        layer = make_label_layer(self._map, self.image.name)
         viewer = self._viewer()
         if viewer is not None:
             active = viewer.layers.selection.active
@@ -345,17 +341,12 @@ class PromptController:
     def _on_transform(self, event: Any = None) -> None:
         """Let our own layers follow an image that was scaled or moved."""
         place = self._map.transforms()
-        own = [self.prompts.points, self.prompts.boxes]
-        about = self._store.layer.metadata.get(PLUGIN_NAME, {})
-        if about.get("role") == "objects":
+        own = [self.prompts.points, self.prompts.boxes, self._preview.layer]
+        if is_own_result(self._store.layer):
             own.append(self._store.layer)
         for layer in own:
-            for name in TRANSFORM_EVENTS:
-                if layer is not None:
-                    setattr(layer, name, place[name])
-        if self._preview.layer is not None:
-            for name in TRANSFORM_EVENTS:
-                setattr(self._preview.layer, name, place[name])
+            for name in TRANSFORM_EVENTS if layer is not None else ():
+                setattr(layer, name, place[name])
         self._on_candidates(*self._shown)
 
     def _is_gone(self, layer: Labels) -> bool:

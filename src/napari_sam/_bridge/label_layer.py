@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_sam._bridge.preview_layer import PLUGIN_NAME
 from napari_sam.errors import LabelsError
 
 if TYPE_CHECKING:
@@ -125,6 +126,23 @@ class LayerLabelStore:
     def _on_data(self, event: Any = None) -> None:
         """Forget the count of another array: it is made when an id is needed."""
         self._highest = None
+
+
+def make_label_layer(plane_map: PlaneMap, image_name: str) -> Labels:
+    """Make an empty labels layer on the pixels of an image."""
+    from napari.layers import Labels
+
+    return Labels(
+        np.zeros(plane_map.shape, dtype=np.uint32),
+        name="SAM objects",
+        metadata={PLUGIN_NAME: {"role": "objects", "image": image_name}},
+        **plane_map.transforms(),
+    )
+
+
+def is_own_result(layer: Labels) -> bool:
+    """Whether a labels layer was made by `make_label_layer`."""
+    return bool(layer.metadata.get(PLUGIN_NAME, {}).get("role") == "objects")
 
 
 def check_alignment(layer: Labels, plane_map: PlaneMap) -> None:

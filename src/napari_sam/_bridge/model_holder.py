@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from psygnal import Signal
 
-from napari_sam.annotation.jobs import Priority
+from napari_sam.annotation.job import Priority
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -55,7 +55,7 @@ def run_batch(
                         work, segment, axes=axes, rule=rule, progress=_step(bar, task)
                     )
                 except (ImageError, PromptError, LabelsError) as error:
-                    failures.append(f"{work.source.name}: {error}")
+                    failures.append(_failure(work, error))
                 else:
                     finished += 1
                     _tell(work, result)
@@ -71,6 +71,12 @@ def run_batch(
     if failures:
         head = f"{len(failures)} of {len(works)} inputs failed.\n" if finished else ""
         raise NapariSamError(head + "\n".join(failures))
+
+
+def _failure(work: Work, error: Exception) -> str:
+    """Say which file it was; errors of reading say so themselves."""
+    name, text = work.source.name, str(error)
+    return text if name in text else f"{name}: {text}"
 
 
 def _step(bar: Progress, task: TaskID) -> Callable[[float], None]:

@@ -33,7 +33,7 @@ def find_inputs(words: Sequence[Path]) -> list[Path]:
     Raises
     ------
     ImageError
-        If a file is missing, or a folder or pattern holds no image.
+        If a file is missing or empty, or a folder or pattern holds no image.
     """
     found: list[Path] = []
     for word in words:
@@ -42,13 +42,13 @@ def find_inputs(words: Sequence[Path]) -> list[Path]:
         elif not word.exists() and any(sign in word.name for sign in "*?["):
             matches = sorted(word.parent.glob(word.name))
         else:
+            # What is named is checked at once; of many, bad ones are told at the end.
+            check_image_file(word)
             matches = [word]
         if not matches:
             msg = f"{word} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))})."
             raise ImageError(msg)
         found += matches
-    for path in found:
-        check_image_file(path)
     return found
 
 
@@ -97,8 +97,11 @@ def check_writable(folder: Path) -> None:
     from napari_sam.io.atomic import written_atomically
 
     probe = folder / ".napari-sam-probe"
-    with written_atomically(probe) as temporary:
-        temporary.write_bytes(b"0")
+    try:
+        with written_atomically(probe) as temporary:
+            temporary.write_bytes(b"0")
+    except OutputError as error:
+        raise OutputError(str(error).replace(str(probe), str(folder))) from error
     probe.unlink(missing_ok=True)
 
 

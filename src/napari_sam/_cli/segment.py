@@ -208,7 +208,7 @@ def _objects(
     )
     if objects and settings:
         given = ", ".join("--" + name.replace("_", "-") for name in settings)
-        msg = f"{given} belong to the grid and do nothing with --point or --box."
+        msg = f"Options of the grid do nothing with --point or --box: {given}."
         raise SettingsError(msg)
     if each_point and not objects:
         msg = "--each-point needs --point."

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sam._cli.inputs import Work
+from napari_sam.errors import ImageError
 from napari_sam.io.image_file import ImageFile
 from napari_sam.io.images import read_image
-from napari_sam.io.labels_tiff import write_labels
+from napari_sam.io.labels_tiff import MAX_PLANE_AXES, write_labels
 from napari_sam.io.object_table import measure_objects, object_columns, write_table
 from napari_sam.structures.prompts import PromptSet
 
@@ -122,8 +123,22 @@ def segment_file(
         How intensities are shown to the model.
     progress : callable
         Called with the part of the file that is done, 0 to 1.
+
+    Raises
+    ------
+    ImageError, PromptError
+        If the file is no image, or has too many axes; if a prompt is not on it.
+    OutputError
+        If a result cannot be written.
     """
     image = read_image(work.source, axes=axes)
+    if len(image.plane_axes) > MAX_PLANE_AXES:
+        msg = (
+            f"{work.source}: {image.axes} are more than {MAX_PLANE_AXES} axes beside "
+            "rows, columns and channels, which labels cannot be stored with. Split "
+            "the file."
+        )
+        raise ImageError(msg)
     result = FileResult()
     labels = np.zeros((*image.stack_shape, *image.plane_shape), np.uint32)
     rows: list[dict[str, Any]] = []
@@ -170,7 +185,7 @@ def _segment_plane(
         )
         result.notices.append(
             f"{image.path.name}{': ' if where else ''}{where}: the image shows one "
-            "value everywhere, so there are no objects."
+            "value everywhere or none, so there are no objects."
         )
         return PlaneResult(np.zeros(image.plane_shape, np.uint32), {})
     return segment(shown, progress)

@@ -19,7 +19,7 @@ from qtpy.QtWidgets import (
 
 from napari_sam._widgets.dock import Dock
 from napari_sam._widgets.weights_places import WeightsPlaces
-from napari_sam.annotation.jobs import Job, Priority
+from napari_sam.annotation.job import Job, Priority
 from napari_sam.errors import Cancelled
 from napari_sam.weights import download, store
 from napari_sam.weights.catalogue import format_bytes
@@ -87,9 +87,10 @@ class ModelsWidget(Dock):
         selected = self._name()
         self.rows.clear()
         for status in store.status_rows():
-            item = QTreeWidgetItem([status.row.name, status.text])
+            item = QTreeWidgetItem([status.row.name, _in_short(status)])
             item.setData(0, Qt.ItemDataRole.UserRole, status.row.name)
             item.setToolTip(0, status.row.trained_for)
+            item.setToolTip(1, status.text)
             self.rows.addTopLevelItem(item)
             if status.row.name == selected:
                 self.rows.setCurrentItem(item)
@@ -224,6 +225,18 @@ class ModelsWidget(Dock):
     def _weights_changed(self) -> None:
         self.refresh()
         self.session.weights_changed.emit()
+
+
+def _in_short(status: ModelStatus) -> str:
+    """Say in a few words whether a model is here, or how it would come."""
+    if status.state == "absent":
+        is_link = status.row.kind != "download"
+        return "by hand" if is_link else f"{format_bytes(status.row.bytes)} to download"
+    return {
+        "installed": "yes",
+        "unverified": "yes, not yet verified",
+        "mismatch": "wrong file",
+    }[status.state]
 
 
 def _describe(status: ModelStatus) -> str:

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, ClassVar
 from psygnal import Signal
 
 from napari_sam.annotation.commit_policy import Overlap, plan_commit
-from napari_sam.annotation.jobs import InlineRunner, Job, JobContext, Priority
+from napari_sam.annotation.job import Job, JobContext, Priority
+from napari_sam.annotation.jobs import InlineRunner
 from napari_sam.annotation.objects import AcceptedObject
 from napari_sam.annotation.phases import Editing, Loading, Phase, Ready
 from napari_sam.errors import Cancelled, PhaseError, PromptError

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from psygnal import Signal
 
-from napari_sam.annotation.jobs import Job, JobContext, Priority
+from napari_sam.annotation.job import Job, JobContext, Priority
 from napari_sam.errors import PhaseError, SettingsError
 from napari_sam.structures.geometry import grow_box, mask_bounding_box
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Mapping
 
-    from napari_sam.annotation.jobs import Job, JobContext, Priority
+    from napari_sam.annotation.job import Job, JobContext, Priority
     from napari_sam.structures.arrays import HalfOpenBox, LabelImage, Plane
     from napari_sam.structures.candidates import Candidates, MaskRecord
     from napari_sam.structures.embedding import ImageEmbedding

@@ -94,6 +94,12 @@ def place_axes(
     ImageError
         If it is not clear which axes are rows, columns, channels and planes.
     """
+    if data.ndim < 2:
+        msg = (
+            f"{path}: an image has rows and columns, but this file holds an array of "
+            f"shape {data.shape}."
+        )
+        raise ImageError(msg)
     if asked is not None:
         axes = _asked_axes(data.shape, asked, path)
     kept = [i for i, n in enumerate(data.shape) if n != 1 or axes[i] in "YX"]
@@ -112,6 +118,12 @@ def place_axes(
     data = data.transpose([axes.index(a) for a in order])
     if data.size == 0:
         msg = f"{path}: an image of shape {data.shape} has no pixels."
+        raise ImageError(msg)
+    if order.endswith("S") and data.shape[-1] not in (2, 3, 4):
+        msg = (
+            f"{path}: {data.shape[-1]} values per pixel are no colour (S). Name that "
+            "axis C, channels, with axes (command line: --axes)."
+        )
         raise ImageError(msg)
     return _without_alpha(data, order)
 

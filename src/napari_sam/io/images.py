@@ -71,6 +71,9 @@ def read_image(path: str | Path, *, axes: str | None = None) -> ImageFile:
         raise ImageError(msg)
     if data.dtype.kind == "b":
         data = data.astype(np.uint8) * np.uint8(255)
+    if len(found) != data.ndim:
+        text = f"{data.ndim} axes, but {len(found)} are described"
+        raise ImageError(_damage_text(path, ValueError(text)))
     placed, letters = place_axes(data, found, axes, path)
     return ImageFile(path, placed, letters, size.yx_um, size.z_um)
 
@@ -84,6 +87,8 @@ _DAMAGE = (
     IndexError,
     EOFError,
     SyntaxError,
+    AssertionError,
+    AttributeError,
     RuntimeError,
     OverflowError,
     ZeroDivisionError,

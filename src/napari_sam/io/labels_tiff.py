@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from napari_sam.errors import LabelsError
 from napari_sam.io.atomic import written_atomically
 
+MAX_PLANE_AXES = 3
+"""Axes before rows and columns that OME-TIFF has names for."""
+
 
 def write_labels(
     path: str | Path,
@@ -84,10 +87,14 @@ def _check(labels: NDArray[np.integer], axes: str) -> None:
             "values outside of that."
         )
         raise LabelsError(msg)
-    if len(axes) != labels.ndim or not axes.endswith("YX") or labels.ndim > 5:
+    if (
+        len(axes) != labels.ndim
+        or not axes.endswith("YX")
+        or len(axes) > MAX_PLANE_AXES + 2
+    ):
         msg = (
             f"Axes {axes!r} do not fit labels of shape {labels.shape}. Give one letter "
-            "per axis, at most five, ending in YX."
+            f"per axis, at most {MAX_PLANE_AXES + 2}, ending in YX."
         )
         raise LabelsError(msg)
 

@@ -50,17 +50,22 @@ def find_pairs(
     found_labels = _by_stem(labels)
     found_images = _by_stem(images)
     if names is None:
-        wanted = [n for n in sorted(found_images) if _label_of(n, found_labels)]
+        wanted = sorted(
+            name
+            for name, image in found_images.items()
+            if _label_of(name, image, found_labels)
+        )
     else:
         wanted = list(names)
     pairs = []
     for name in wanted:
-        label = _label_of(name, found_labels)
-        if name not in found_images or label is None:
-            folder = images if name not in found_images else labels
+        image = found_images.get(name)
+        label = None if image is None else _label_of(name, image, found_labels)
+        if image is None or label is None:
+            folder = images if image is None else labels
             msg = f"{folder} holds no file for {name!r}, which the list asks for."
             raise ImageError(msg)
-        pairs.append(Pair(name, found_images[name], label))
+        pairs.append(Pair(name, image, label))
     if not pairs:
         msg = (
             f"No image in {images} has labels in {labels}. Labels must have the "
@@ -166,12 +171,13 @@ def _stem(path: Path) -> str:
     return path.stem.removesuffix(".ome")
 
 
-def _label_of(name: str, labels: dict[str, Path]) -> Path | None:
-    # In a folder that holds both, the file of the image's own name is the image.
-    endings = [e for e in _LABEL_ENDINGS if name + e in labels]
-    longer = [e for e in endings if e]
-    chosen = longer or endings
-    return labels[name + chosen[0]] if chosen else None
+def _label_of(name: str, image: Path, labels: dict[str, Path]) -> Path | None:
+    for ending in (*_LABEL_ENDINGS[1:], _LABEL_ENDINGS[0]):
+        found = labels.get(name + ending)
+        # In a folder that holds both, the file of the image's own name is the image.
+        if found is not None and not found.samefile(image):
+            return found
+    return None
 
 
 def _size(shape: tuple[int, ...]) -> str:

@@ -79,11 +79,13 @@ class AutomaticMaskGenerator:
         Raises
         ------
         ImageError
-            If the array is no image, or the embedding is of another one.
+            If the array is no image, or the embedding is of another size or model.
         """
         rgb = to_rgb(image, channel_axis, intensity)
         shape = (rgb.shape[0], rgb.shape[1])
         whole = (0, 0, *shape)
+        if embedding is not None:
+            self.predictor.check_embedding(embedding)
         if embedding is not None and embedding.original_size != shape:
             msg = (
                 f"The embedding is of an image of {embedding.original_size}, this one "

@@ -44,7 +44,13 @@ def crop_boxes(
         crops += [
             Crop((y0, x0, y1, x1), layer) for x0, x1 in columns for y0, y1 in rows
         ]
-    return crops
+    # A side of fewer pixels than crops leaves some of them empty.
+    return [crop for crop in crops if _has_pixels(crop.box)]
+
+
+def _has_pixels(box: HalfOpenBox) -> bool:
+    """Tell whether a half-open box holds anything."""
+    return box[0] < box[2] and box[1] < box[3]
 
 
 def _ranges(side: int, n_parts: int, overlap: int) -> list[tuple[int, int]]:

@@ -143,7 +143,8 @@ def _number_anew(
         record = records[number - 1]
         y0, x0, y1, x1 = record.bbox
         painted = labels[y0:y1, x0:x1]
-        mask = _tidy(painted == number, painted == 0, settings)
+        is_free = (painted == 0) & (cleaned[y0:y1, x0:x1] == 0)
+        mask = _tidy(painted == number, is_free, settings)
         box = mask_bounding_box(mask)
         area = int(np.count_nonzero(mask))
         if box is None or area < settings.min_area:
@@ -166,5 +167,6 @@ def _tidy(mask: BoolMask, is_free: BoolMask, settings: LabelSettings) -> BoolMas
         return mask
     kept = largest_piece(mask)
     if settings.fill_holes:
-        kept = kept | (fill_holes(kept) & (is_free | mask))
+        # A hole of an object that lies in a hole of this one is not this one's.
+        kept = largest_piece(kept | (fill_holes(kept) & (is_free | mask)))
     return kept

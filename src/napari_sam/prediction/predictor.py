@@ -238,7 +238,7 @@ class SamPredictor:
         allow_padding: bool = False,
     ) -> list[Candidates]:
         """Check and place the prompts, decode them in batches, enlarge the masks."""
-        self._check_model(embedding)
+        self.check_embedding(embedding)
         transform = FrameTransform.of_embedding(embedding, self.model.image_size)
         batch = place_prompts(
             *prompts,
@@ -288,8 +288,14 @@ class SamPredictor:
                 target[...] = (found.values > threshold).cpu().numpy()
         return masks
 
-    def _check_model(self, embedding: ImageEmbedding) -> None:
-        """Refuse features that another model made."""
+    def check_embedding(self, embedding: ImageEmbedding) -> None:
+        """Refuse features that another model made.
+
+        Raises
+        ------
+        ImageError
+            If the embedding names another model.
+        """
         if embedding.model != self.model.name:
             msg = (
                 f"The embedding was made by the model {embedding.model!r}, this is "

@@ -124,7 +124,7 @@ def segment_image(
     generator = AutomaticMaskGenerator(predictor, **grid_settings)
     rgb = to_rgb(image, channel_axis, intensity)
     if is_blank(rgb):
-        msg = "The image shows nothing but one value: there are no objects in it."
+        msg = "The image shows one value everywhere or none: it holds no objects."
         warnings.warn(msg, BlankImageWarning, stacklevel=2)
         labels = np.zeros(rgb.shape[:2], dtype=np.uint32)
         return (labels, []) if return_records else labels
