@@ -49,6 +49,7 @@ def main() -> None:
     parser.add_argument("--until-step", type=int, help="stop there, to go on later")
     for field in ("total_steps", "decay_steps", "crops_per_step", "objects_per_crop"):
         parser.add_argument(f"--{field.replace('_', '-')}", type=int)
+    parser.add_argument("--box-fraction", type=float)
     options = parser.parse_args()
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S"
