@@ -11,6 +11,7 @@ import pytest
 
 from napari_sam.errors import ImageError, SettingsError
 from napari_sam.prediction.automatic_mask_generator import AutomaticMaskGenerator
+from napari_sam.prediction.intensity import IntensityRule
 from napari_sam.prediction.predictor import SamPredictor
 
 PARITY = Path(__file__).parents[1] / "data" / "parity"
@@ -70,6 +71,24 @@ def test_an_embedding_of_another_image_is_refused(predictor, blobs):
     generator = AutomaticMaskGenerator(predictor, **FEW)
     with pytest.raises(ImageError, match="embedding is of an image of"):
         generator.generate(blobs.image, embedding=embedding)
+
+
+def test_an_embedding_of_another_image_of_the_same_size_is_refused(predictor, blobs):
+    generator = AutomaticMaskGenerator(predictor, **FEW)
+    changed = blobs.image.copy()
+    changed[:40] = 255 - changed[:40]
+    with pytest.raises(ImageError, match="not of this image as the model sees it"):
+        generator.generate(changed, embedding=predictor.embed(blobs.image))
+
+
+def test_an_embedding_of_the_same_picture_is_accepted_however_it_came(predictor, blobs):
+    grey = blobs.image.mean(axis=2)
+    rule = IntensityRule(limits=(0, 200))
+    embedding = predictor.embed(grey, intensity=rule)
+    generator = AutomaticMaskGenerator(predictor, **FEW | {"points_per_side": 2})
+    generator.generate(grey.copy(), embedding=embedding, intensity=rule)
+    with pytest.raises(ImageError, match="intensity rule"):
+        generator.generate(grey, embedding=embedding)
 
 
 def test_an_embedding_of_another_model_is_refused(predictor, blobs):

@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 import numpy as np
-import pytest
 
 from napari_sam.prediction.mask_cleanup import (
     fill_holes,
-    keep_largest_pieces,
     largest_piece,
     remove_small_regions,
 )
@@ -62,15 +60,3 @@ def test_an_empty_mask_stays_empty():
 def test_only_enclosed_background_is_filled():
     mask = disc_with_hole_and_island()
     assert fill_holes(mask).sum() == mask.sum() + 9
-
-
-@pytest.mark.parametrize(("min_area", "left"), [(0, [1, 2, 3]), (10, [1, 3])])
-def test_labels_keep_their_largest_piece(min_area, left):
-    labels = np.zeros((30, 30), np.uint32)
-    labels[0:5, 0:5] = labels[20:22, 20:22] = 1
-    labels[10:13, 10:13] = 2
-    labels[0:5, 10:15] = 3
-    keep_largest_pieces(labels, min_area)
-    assert np.unique(labels[labels > 0]).tolist() == left
-    assert (labels == 1).sum() == 25
-    assert labels[20, 20] == 0

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from napari_sam.errors import Cancelled, ImageError, PromptError
+from napari_sam.errors import Cancelled, ImageError, ModelTypeError, PromptError
+from napari_sam.prediction.automatic_mask_generator import AutomaticMaskGenerator
 from napari_sam.prediction.intensity import IntensityRule
 from napari_sam.prediction.predictor import SamPredictor
 from napari_sam.prediction.transforms import FrameTransform, upscale_logits
@@ -165,13 +167,16 @@ def test_an_empty_batch_has_no_answers(predictor, embedding):
         ({"point_labels": [1]}, "without points"),
         ({"points_yx": [[np.nan, 3]]}, "NaN"),
         ({"points_yx": [[500, 3]]}, "outside"),
-        ({"points_yx": [3, 3]}, "shape"),
+        ({"points_yx": [3, 3]}, r"shape \(2,\).*\(N, 2\)"),
+        ({"points_yx": [[[3, 3]]]}, r"shape \(1, 1, 2\).*predict_batch"),
+        ({"points_yx": [["a", 3]]}, "array of numbers"),
         ({"points_yx": [[3, 3]], "point_labels": [2]}, "label"),
         ({"points_yx": [[3, 3]], "point_labels": [-1]}, "label"),
-        ({"points_yx": [[3, 3]], "point_labels": [1, 1]}, "labels"),
+        ({"points_yx": [[3, 3]], "point_labels": [1, 1]}, r"\(2,\).* 1 points need"),
+        ({"points_yx": [[3, 3]], "point_labels": 1}, r"point_labels has shape \(\)"),
         ({"box_yx": [3, 3, 3, 9]}, "no area"),
         ({"box_yx": [-9, 3, -4, 9]}, "outside"),
-        ({"box_yx": [[3, 3, 5, 9]]}, "axis"),
+        ({"box_yx": [[3, 3, 5, 9]]}, r"shape \(1, 4\)"),
         ({"mask_input": np.zeros((65, 64))}, "shape"),
         ({"mask_input": np.full((64, 64), np.inf)}, "NaN or inf"),
     ],
@@ -188,6 +193,30 @@ def test_batches_of_unequal_numbers_are_refused(predictor, embedding):
         )
 
 
+@pytest.mark.parametrize(
+    ("prompts", "why"),
+    [
+        ({"mask_inputs": 3}, "mask_inputs is 3"),
+        ({"points_yx": [[3, 3]]}, r"shape \(1, 2\).*\(B, N, 2\)"),
+        ({"boxes_yx": [3, 3, 9, 9]}, r"shape \(4,\).*\(B, 4\)"),
+    ],
+)
+def test_batches_without_an_axis_of_objects_are_refused(
+    predictor, embedding, prompts, why
+):
+    with pytest.raises(PromptError, match=why):
+        predictor.predict_batch(embedding, **prompts)
+
+
+def test_the_name_of_a_model_is_no_model():
+    for call in (SamPredictor, AutomaticMaskGenerator):
+        with pytest.raises(ModelTypeError, match=r'load_model\("vit_b"\)') as caught:
+            call("vit_b")
+        assert isinstance(caught.value, TypeError)
+    with pytest.raises(ModelTypeError, match=r"checkpoint"):
+        SamPredictor(Path("w.pth"))
+
+
 def test_box_corners_in_any_order_and_beyond_the_image_are_the_same_box(
     predictor, embedding
 ):
@@ -200,6 +229,19 @@ def test_box_corners_in_any_order_and_beyond_the_image_are_the_same_box(
 def test_an_embedding_of_another_model_is_refused(predictor, embedding):
     with pytest.raises(ImageError, match=r"'vit_x'.*embed the image again"):
         predictor.predict(replace(embedding, model="vit_x"), [[3, 3]])
+
+
+def test_an_embedding_of_other_weights_of_the_same_name_is_refused(
+    predictor, embedding
+):
+    foreign = replace(embedding, model_digest="f" * 64)
+    with pytest.raises(ImageError, match=r"other weights.*f{12}.*embed .* again"):
+        predictor.predict(foreign, [[3, 3]])
+
+
+def test_an_embedding_names_the_weights_that_made_it(tiny_sam, embedding):
+    assert len(tiny_sam.digest) == 64
+    assert embedding.model_digest == tiny_sam.digest
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 5000), (5000, 1), (3, 2)])

@@ -4,7 +4,7 @@ import threading
 import numpy as np
 import pytest
 
-from napari_sam.errors import ImageError, SettingsError
+from napari_sam.errors import ImageError, ModelTypeError, SettingsError
 from napari_sam.prediction import segmenter
 from napari_sam.prediction.mask_cleanup import label_pieces
 from napari_sam.prediction.segmenter import BlankImageWarning, segment_image
@@ -169,6 +169,11 @@ def test_cancelled_before_the_start_there_are_no_objects(tiny_sam, blobs):
 def test_what_is_no_image_is_refused(tiny_sam, image):
     with pytest.raises(ImageError):
         segment_image(image, tiny_sam)
+
+
+def test_a_name_is_no_model(blobs):
+    with pytest.raises(ModelTypeError, match=r'load_model\("vit_b"\)'):
+        segment_image(blobs.image, "vit_b")
 
 
 @pytest.mark.parametrize(

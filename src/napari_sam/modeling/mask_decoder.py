@@ -7,7 +7,7 @@ tokens, C channels, M = 4 mask tokens, g cells along a side of the feature grid.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,22 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 N_MASK_TOKENS = 4  # one for unambiguous prompts, three for ambiguous ones
+
+
+class DecodedTokens(NamedTuple):
+    """Answers before any mask is drawn.
+
+    ``predicted_iou`` is (B, 4); ``hyper`` (B, 4, C/8) holds a mask's weights for the
+    upscaled channels; ``image`` (B, C, g, g) is what the prompts made of the embedding.
+    """
+
+    predicted_iou: Tensor
+    hyper: Tensor
+    image: Tensor
+
+    def of_prompts(self, rows: Tensor) -> DecodedTokens:
+        """Keep only the prompts of these (k,) indices."""
+        return DecodedTokens(*(part[rows] for part in self))
 
 
 class MaskDecoder(nn.Module):
@@ -92,22 +108,38 @@ class MaskDecoder(nn.Module):
             Output 0 for several prompts, outputs 1..3 for an ambiguous one.
         predicted_iou : (B, 4) tensor
         """
+        tokens = self.attend(image_embedding, image_pe, sparse, dense)
+        return self.draw(tokens, high_res), tokens.predicted_iou
+
+    def attend(
+        self, image_embedding: Tensor, image_pe: Tensor, sparse: Tensor, dense: Tensor
+    ) -> DecodedTokens:
+        """Let prompts and image exchange information; arguments as in `forward`.
+
+        The predicted IoU is known here, so hopeless masks need not be drawn.
+        """
         output_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
         tokens = torch.cat(
             [output_tokens[None].expand(len(sparse), -1, -1), sparse], dim=1
         )  # (B, 5 + T, C)
         image = image_embedding + dense  # (B, C, g, g)
         queries, keys = self.transformer(image, image_pe, tokens)
-        upscaled = self._upscale(keys.transpose(1, 2).reshape(image.shape), high_res)
-        hyper = torch.stack(
-            [
-                mlp(queries[:, 1 + i])
-                for i, mlp in enumerate(self.output_hypernetworks_mlps)
-            ],
-            dim=1,
-        )  # (B, M, C/8)
-        logits = (hyper @ upscaled.flatten(2)).unflatten(-1, upscaled.shape[-2:])
-        return logits, self.iou_prediction_head(queries[:, 0])
+        hyper = [
+            mlp(queries[:, 1 + i])
+            for i, mlp in enumerate(self.output_hypernetworks_mlps)
+        ]
+        return DecodedTokens(
+            self.iou_prediction_head(queries[:, 0]),
+            torch.stack(hyper, dim=1),
+            keys.transpose(1, 2).reshape(image.shape),
+        )
+
+    def draw(self, tokens: DecodedTokens, high_res: Sequence[Tensor] = ()) -> Tensor:
+        """Mask logits (B, 4, 4g, 4g) of decoded tokens."""
+        upscaled = self._upscale(tokens.image, high_res)  # (B, C/8, 4g, 4g)
+        flat = tokens.hyper @ upscaled.flatten(2)  # (B, 4, 16 g g)
+        logits: Tensor = flat.unflatten(-1, upscaled.shape[-2:])
+        return logits
 
     def _upscale(self, image: Tensor, high_res: Sequence[Tensor]) -> Tensor:
         if not high_res:

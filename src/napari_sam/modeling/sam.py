@@ -17,7 +17,7 @@ from torch.nn import functional
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from napari_sam.modeling.mask_decoder import MaskDecoder
+    from napari_sam.modeling.mask_decoder import DecodedTokens, MaskDecoder
     from napari_sam.modeling.prompt_encoder import PromptEncoder
 
 # ImageNet statistics on the 0..255 scale, as in every published SAM.
@@ -159,11 +159,17 @@ class Sam(nn.Module):
         logits : (B, 4, 4g, 4g) tensor
         predicted_iou : (B, 4) tensor
         """
-        logits, predicted_iou = self.mask_decoder(
-            features.embedding,
-            self.prompt_encoder.dense_pe(),
-            sparse,
-            dense,
-            features.high_res,
+        tokens = self.decode_tokens(features, sparse, dense)
+        return self.draw_masks(features, tokens), tokens.predicted_iou
+
+    def decode_tokens(
+        self, features: ImageFeatures, sparse: Tensor, dense: Tensor
+    ) -> DecodedTokens:
+        """First half of `decode`: predicted IoU, and what masks are drawn from."""
+        return self.mask_decoder.attend(
+            features.embedding, self.prompt_encoder.dense_pe(), sparse, dense
         )
-        return logits, predicted_iou
+
+    def draw_masks(self, features: ImageFeatures, tokens: DecodedTokens) -> Tensor:
+        """Second half of `decode`: logits (B, 4, 4g, 4g), the dear part."""
+        return self.mask_decoder.draw(tokens, features.high_res)

@@ -4,7 +4,6 @@
 from threading import Event
 from typing import Any
 
-from napari_sam.errors import ImageError
 from napari_sam.modeling.sam import Sam
 from napari_sam.prediction.grid_search import Progress, search_image
 from napari_sam.prediction.intensity import IntensityRule, to_rgb
@@ -61,7 +60,8 @@ class AutomaticMaskGenerator:
         image : (H, W), (H, W, 3), (H, W, 4) array, or 3-D with `channel_axis`
             As for `SamPredictor.embed`.
         embedding : ImageEmbedding or None
-            Of the same image, to save its encoding; crops are encoded in any case.
+            Of the same image, channels and intensity rule, to save its encoding; crops
+            are encoded in any case.
         channel_axis : int or None
             Axis of the channels of a microscope image.
         intensity : IntensityRule or None
@@ -79,19 +79,14 @@ class AutomaticMaskGenerator:
         Raises
         ------
         ImageError
-            If the array is no image, or the embedding is of another size or model.
+            If the array is no image, or the embedding is of another one or of another
+            model.
         """
         rgb = to_rgb(image, channel_axis, intensity)
         shape = (rgb.shape[0], rgb.shape[1])
         whole = (0, 0, *shape)
         if embedding is not None:
-            self.predictor.check_embedding(embedding)
-        if embedding is not None and embedding.original_size != shape:
-            msg = (
-                f"The embedding is of an image of {embedding.original_size}, this one "
-                f"has {shape}."
-            )
-            raise ImageError(msg)
+            self.predictor.check_embedding(embedding, rgb)
 
         def open_crop(box: HalfOpenBox) -> PointDecoder:
             if box == whole and embedding is not None:

@@ -56,8 +56,7 @@ class ImageEmbedder:
             If `cancel` was set.
         """
         original_size = (rgb.shape[0], rgb.shape[1])
-        input_size = resized_shape(original_size, self._model.image_size)
-        resized = resize_rgb(rgb, input_size)
+        resized = self._resize(rgb)
         digest = self._digest(resized, original_size)
         features = self._features.get(digest)
         if features is None:
@@ -66,11 +65,26 @@ class ImageEmbedder:
         return ImageEmbedding(
             features=features.embedding.cpu().numpy(),
             high_res=tuple(finer.cpu().numpy() for finer in features.high_res),
-            input_size=input_size,
+            input_size=(resized.shape[0], resized.shape[1]),
             original_size=original_size,
             model=self._model.name,
             digest=digest,
+            model_digest=self._model.digest,
         )
+
+    def digest_of(self, rgb: RgbPlane) -> str:
+        """Return the digest that the embedding of a plane has, without making it.
+
+        Parameters
+        ----------
+        rgb : (H, W, 3) uint8 array
+            What the model is to see.
+
+        Returns
+        -------
+        str
+        """
+        return self._digest(self._resize(rgb), (rgb.shape[0], rgb.shape[1]))
 
     def features_of(self, embedding: ImageEmbedding) -> ImageFeatures:
         """Return an embedding's features on the device, copied at most once.
@@ -107,6 +121,11 @@ class ImageEmbedder:
                 features.embedding.float(),
                 tuple(finer.float() for finer in features.high_res),
             )
+
+    def _resize(self, rgb: RgbPlane) -> RgbPlane:
+        """Fit a plane into the model's frame."""
+        shape = (rgb.shape[0], rgb.shape[1])
+        return resize_rgb(rgb, resized_shape(shape, self._model.image_size))
 
     def _keep(self, digest: str, features: ImageFeatures) -> None:
         """Remember features on the device."""

@@ -7,8 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from napari_sam.modeling.mask_decoder import DecodedTokens
 from napari_sam.prediction.logit_windows import LogitWindow
-from napari_sam.prediction.predictor import MULTI_OUTPUT, Decoded, SamPredictor
+from napari_sam.prediction.predictor import MULTI_OUTPUT, SamPredictor
 from napari_sam.prediction.prompt_batch import PromptBatch
 from napari_sam.prediction.transforms import FrameTransform
 from napari_sam.structures.arrays import Coordinates, HalfOpenBox
@@ -71,7 +72,8 @@ class SamPointDecoder:
         positions = self._transform.points_to_frame(points_yx)[:, None]
         labels = np.ones(positions.shape[:2], dtype=np.int64)
         prompts = PromptBatch(points=(positions, labels))
-        return _ThreeOutputs(self._predictor.decode(self._embedding, prompts))
+        tokens = self._predictor.decode_tokens(self._embedding, prompts)
+        return _ThreeOutputs(self._predictor, self._embedding, tokens)
 
     def window(self, logits: Tensor, box: HalfOpenBox | None) -> LogitWindow | None:
         """Enlarge one mask's (a, b) logits to the crop, inside the box of samples."""
@@ -82,10 +84,23 @@ class SamPointDecoder:
 class _ThreeOutputs:
     """The outputs for an ambiguous prompt."""
 
-    def __init__(self, decoded: Decoded) -> None:
-        self.predicted_iou = decoded.predicted_iou[:, MULTI_OUTPUT]
-        self._logits = decoded.logits[:, MULTI_OUTPUT]
+    def __init__(
+        self, predictor: SamPredictor, embedding: ImageEmbedding, tokens: DecodedTokens
+    ) -> None:
+        self.predicted_iou = tokens.predicted_iou[:, MULTI_OUTPUT].float()
+        self._predictor = predictor
+        self._embedding = embedding
+        self._tokens = tokens
 
     def logits(self, chosen: Tensor) -> Tensor:
-        """Return low-resolution logits of the chosen masks, (k, a, b)."""
-        return self._logits[chosen]
+        """Return low-resolution logits of the chosen masks, (k, a, b).
+
+        A point none of whose masks was chosen costs nothing here.
+        """
+        rows = chosen.any(dim=1).nonzero()[:, 0]
+        tokens = self._tokens.of_prompts(rows)
+        if not len(rows):
+            side = 4 * tokens.image.shape[-1]
+            return self.predicted_iou.new_zeros((0, side, side))
+        drawn = self._predictor.draw(self._embedding, tokens)[:, MULTI_OUTPUT]
+        return drawn[chosen[rows]]

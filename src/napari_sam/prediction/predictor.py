@@ -9,7 +9,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from napari_sam.errors import ImageError
+from napari_sam.errors import ImageError, ModelTypeError
+from napari_sam.modeling.mask_decoder import DecodedTokens
 from napari_sam.modeling.sam import Sam
 from napari_sam.prediction.batching import in_batches
 from napari_sam.prediction.embedding_cache import LruCache
@@ -18,9 +19,10 @@ from napari_sam.prediction.intensity import IntensityRule, to_rgb
 from napari_sam.prediction.logit_windows import LogitWindows, sample_boxes
 from napari_sam.prediction.prompt_batch import PromptBatch, place_prompts
 from napari_sam.prediction.transforms import FrameTransform
-from napari_sam.structures.arrays import BoolMask, Plane
+from napari_sam.structures.arrays import BoolMask, Plane, RgbPlane
 from napari_sam.structures.candidates import Candidates
 from napari_sam.structures.embedding import ImageEmbedding
+from napari_sam.structures.prompt_checks import check_one_object
 
 # Output 0 of the decoder answers clear prompts, outputs 1 to 3 an ambiguous one.
 SINGLE_OUTPUT = slice(0, 1)
@@ -55,9 +57,15 @@ class SamPredictor:
         Prompts decoded at once; changes memory and speed only. None takes few on a CPU,
         where the decoder is fastest while its features stay in the cache, and many on a
         GPU.
+
+    Raises
+    ------
+    ModelTypeError
+        If the model is something else, such as the name of one.
     """
 
     def __init__(self, model: Sam, *, batch_size: int | None = None) -> None:
+        _check_model(model)
         self.model = model.eval()
         if batch_size is None:
             batch_size = _CPU_BATCH if model.device.type == "cpu" else _GPU_BATCH
@@ -138,8 +146,9 @@ class SamPredictor:
         PromptError
             If there is no prompt, or one makes no sense on this plane.
         ImageError
-            If the embedding is of another model.
+            If the embedding is of another model or of other weights.
         """
+        check_one_object(points_yx, point_labels, box_yx)
         batch_of_one: list[list[Any] | None] = [
             None if prompt is None else [prompt]
             for prompt in (points_yx, point_labels, box_yx, mask_input)
@@ -210,13 +219,25 @@ class SamPredictor:
         Decoded
             On the model's device.
         """
+        tokens = self.decode_tokens(embedding, prompts)
+        return Decoded(self.draw(embedding, tokens), tokens.predicted_iou.float())
+
+    def decode_tokens(
+        self, embedding: ImageEmbedding, prompts: PromptBatch
+    ) -> DecodedTokens:
+        """Do the part of `decode` that tells how good the masks will be."""
         model = self.model
         with torch.inference_mode():
             sparse, dense = model.encode_prompts(*prompts.to_tensors(model.device))
-            logits, iou = model.decode(
+            return model.decode_tokens(
                 self._embedder.features_of(embedding), sparse, dense
             )
-        return Decoded(logits.float(), iou.float())
+
+    def draw(self, embedding: ImageEmbedding, tokens: DecodedTokens) -> Tensor:
+        """Draw all four masks of decoded tokens: (B, 4, a, b) float32 logits."""
+        with torch.inference_mode():
+            features = self._embedder.features_of(embedding)
+            return self.model.draw_masks(features, tokens).float()
 
     def windows_of(self, embedding: ImageEmbedding) -> LogitWindows:
         """Return what enlarges low-resolution logits to this embedding's plane."""
@@ -288,17 +309,68 @@ class SamPredictor:
                 target[...] = (found.values > threshold).cpu().numpy()
         return masks
 
-    def check_embedding(self, embedding: ImageEmbedding) -> None:
-        """Refuse features that another model made.
+    def check_embedding(
+        self, embedding: ImageEmbedding, rgb: RgbPlane | None = None
+    ) -> None:
+        """Refuse features of another model, of other weights or of another image.
+
+        Parameters
+        ----------
+        embedding : ImageEmbedding
+            What somebody wants to use.
+        rgb : (H, W, 3) uint8 array or None
+            The plane as the model sees it; None leaves the image unchecked.
 
         Raises
         ------
         ImageError
-            If the embedding names another model.
+            If the embedding is of something else.
         """
-        if embedding.model != self.model.name:
+        model = self.model
+        if embedding.model != model.name:
             msg = (
                 f"The embedding was made by the model {embedding.model!r}, this is "
-                f"{self.model.name!r}: embed the image again."
+                f"{model.name!r}: embed the image again."
             )
             raise ImageError(msg)
+        if embedding.model_digest != model.digest:
+            made_by, here = embedding.model_digest[:12], model.digest[:12]
+            msg = (
+                f"The embedding was made by other weights of the name {model.name!r} "
+                f"(sha256 {made_by or 'unknown'}, these are {here or 'unknown'}): "
+                "embed the image again."
+            )
+            raise ImageError(msg)
+        if rgb is None:
+            return
+        shape = (rgb.shape[0], rgb.shape[1])
+        if embedding.original_size != shape:
+            msg = (
+                f"The embedding is of an image of {embedding.original_size}, this one "
+                f"has {shape}: embed this image."
+            )
+            raise ImageError(msg)
+        if embedding.digest != self._embedder.digest_of(rgb):
+            msg = (
+                "The embedding is not of this image as the model sees it now: the "
+                "pixels, the channels, the intensity rule or the precision differ. "
+                "Embed this image with the same settings, or leave the embedding out."
+            )
+            raise ImageError(msg)
+
+
+def _check_model(model: object) -> None:
+    """Refuse what is no loaded model."""
+    if isinstance(model, Sam):
+        return
+    if isinstance(model, str):
+        msg = (
+            f"{model!r} is the name of a model and not a model. Load it first: "
+            f'load_model("{model}").'
+        )
+    else:
+        msg = (
+            f"A model that load_model() returned is needed, not {model!r}. A weights "
+            "file is loaded by load_model(checkpoint=...)."
+        )
+    raise ModelTypeError(msg)

@@ -25,6 +25,8 @@ class ImageEmbedding:
     digest : str
         Identity: hash of the pixels shown to the model, both sizes, the model's weights
         and its precision. Equal digests mean equal features.
+    model_digest : str
+        SHA-256 of the weights of that model; empty for random ones.
     """
 
     features: FloatArray
@@ -33,6 +35,7 @@ class ImageEmbedding:
     original_size: tuple[int, int]
     model: str
     digest: str
+    model_digest: str = ""
 
     def __post_init__(self) -> None:
         """Make the arrays read-only: caches rely on a digest staying true."""

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Masks nobody asked for are never drawn; the others are those of the predictor."""
+
+import numpy as np
+import torch
+
+from napari_sam.prediction.point_decoder import SamPointDecoder
+from napari_sam.prediction.predictor import SamPredictor
+
+POINTS_YX = np.array([[60.0, 70.0], [100.0, 120.0], [150.0, 40.0]])
+
+
+def test_only_prompts_with_a_chosen_mask_are_drawn(tiny_sam, blobs, monkeypatch):
+    predictor = SamPredictor(tiny_sam)
+    embedding = predictor.embed(blobs.image)
+    drawn = []
+    draw = predictor.draw
+
+    def counting(embedding, tokens):
+        drawn.append(len(tokens.hyper))
+        return draw(embedding, tokens)
+
+    monkeypatch.setattr(predictor, "draw", counting)
+    answers = SamPointDecoder(predictor, embedding).decode(POINTS_YX)
+    nothing = torch.zeros(3, 3, dtype=torch.bool)
+    assert answers.logits(nothing).shape == (0, 64, 64)
+    assert drawn == []
+
+    chosen = nothing.clone()
+    chosen[2, 0] = chosen[2, 2] = chosen[0, 1] = True
+    logits = answers.logits(chosen)
+    assert drawn == [2]
+    monkeypatch.undo()
+    every = [predictor.predict(embedding, [p], [1]).low_res_logits for p in POINTS_YX]
+    expected = [every[0][1], every[2][0], every[2][2]]  # point by point
+    np.testing.assert_allclose(logits.numpy(), expected, atol=1e-4)
