@@ -6,6 +6,7 @@ user. Each child also derives from the builtin that a script would expect::
 
     NapariSamError
     ├── UnknownModelError (ValueError)  a model name nobody registered
+    ├── ModelTypeError (TypeError)      something else where a loaded model goes
     ├── PromptError (ValueError)        points, boxes or mask inputs without sense
     ├── ImageError (ValueError)         an array or file that is no image for SAM
     ├── LabelsError (ValueError)        a label array that cannot take the result
@@ -26,6 +27,10 @@ class NapariSamError(Exception):
 
 class UnknownModelError(NapariSamError, ValueError):
     """A model or architecture name that is not registered."""
+
+
+class ModelTypeError(NapariSamError, TypeError):
+    """Something that is no loaded model, such as a model's name."""
 
 
 class PromptError(NapariSamError, ValueError):

@@ -60,6 +60,17 @@ def test_bounds_of_what_counts(run, mini, folders):
     assert run(*words, "--iou-threshold=3").code == 2
 
 
+@pytest.mark.parametrize("option", ["--csv", "--json"])
+def test_places_of_results_are_tried_before_the_work(
+    run, mini, folders, tmp_path, option
+):
+    (tmp_path / "file").write_text("in the way")
+    outcome = run("evaluate", *folders, *mini, option, tmp_path / "file" / "a")
+    assert outcome.code == 2
+    assert "Cannot write" in outcome.err
+    assert outcome.out == ""  # not even the model was loaded
+
+
 def test_errors_are_words(run, mini, folders, tmp_path):
     images, labels = folders
     for words, text in (

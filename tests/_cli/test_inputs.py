@@ -5,6 +5,7 @@ from napari_sam._cli.inputs import (
     Existing,
     Work,
     check_writable,
+    check_writable_file,
     find_inputs,
     plan_outputs,
 )
@@ -16,6 +17,13 @@ def folder(tmp_path):
     for name in ("b.png", "a.ome.tif", "notes.txt", ".hidden.png", "a_labels.tif"):
         (tmp_path / name).write_text("x")
     return tmp_path
+
+
+def test_results_of_a_stopped_run_are_no_images_either(folder):
+    for name in ("b_partial_labels.tif", "c_partial.png", "d_labels.tif"):
+        (folder / name).write_text("x")
+    found = [path.name for path in find_inputs([folder])]
+    assert found == ["a.ome.tif", "b.png", "c_partial.png", "d_labels.tif"]
 
 
 def test_folders_give_their_images_but_not_old_results(folder):
@@ -54,6 +62,9 @@ def test_results_that_are_there(tmp_path):
     with pytest.raises(OutputError, match=r"b_objects\.csv.*--existing"):
         plan_outputs(inputs, tmp_path, Existing.ERROR)
     kept = plan_outputs(inputs, tmp_path, Existing.SKIP)
+    assert [work.source.name for work in kept] == ["a.tif", "b.tif"]
+    (tmp_path / "b_labels.tif").write_text("mine")
+    kept = plan_outputs(inputs, tmp_path, Existing.SKIP)
     assert [work.source.name for work in kept] == ["a.tif"]
     assert len(plan_outputs(inputs, tmp_path, Existing.OVERWRITE)) == 2
 
@@ -65,3 +76,10 @@ def test_writable_folder_is_made_and_stays_empty(tmp_path):
     with pytest.raises(OutputError, match=r"Cannot write .*b: ") as caught:
         check_writable(tmp_path / "file" / "b")
     assert "probe" not in str(caught.value)
+
+
+def test_a_folder_is_no_file_to_write(tmp_path):
+    with pytest.raises(OutputError, match="it is a folder"):
+        check_writable_file(tmp_path)
+    check_writable_file(tmp_path / "new" / "a.csv")
+    assert list((tmp_path / "new").iterdir()) == []

@@ -2,6 +2,7 @@
 """``napari-sam segment`` with a tiny trained model on small pictures."""
 
 import csv
+import errno
 import os
 
 import numpy as np
@@ -10,7 +11,7 @@ import tifffile
 from PIL import Image
 
 from napari_sam._cli import batch, segment_file
-from napari_sam.evaluation.metrics import mask_iou
+from napari_sam.errors import OutputError
 from napari_sam.evaluation.prompts import true_objects
 from napari_sam.io.images import read_image
 
@@ -36,6 +37,10 @@ def out(tmp_path):
 def _rows(path):
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
+
+
+def mask_iou(first, second):
+    return np.count_nonzero(first & second) / np.count_nonzero(first | second)
 
 
 def test_everything_equals_the_library_call(run, mini, picture, out, blobs, tiny_sam):
@@ -286,7 +291,8 @@ def test_folder_that_cannot_be_written(run, mini, picture, tmp_path, monkeypatch
 
 def test_results_are_not_overwritten_unasked(run, mini, picture, out):
     out.mkdir()
-    (out / "blobs_labels.tif").write_text("mine")
+    for name in ("blobs_labels.tif", "blobs_objects.csv"):
+        (out / name).write_text("mine")
     outcome = run("segment", picture, "-o", out, *mini)
     assert outcome.code == 2
     assert "--existing" in outcome.err
@@ -297,13 +303,13 @@ def test_results_are_not_overwritten_unasked(run, mini, picture, out):
 @pytest.mark.parametrize(
     ("option", "text"),
     [
-        ("--points-per-side=0", "points_per_side"),
-        ("--pred-iou-thresh=7", "pred_iou_thresh"),
-        ("--min-area=-3", "min_area"),
+        ("--points-per-side=0", "napari-sam: --points-per-side must"),
+        ("--pred-iou-thresh=7", "--pred-iou-thresh must be from 0 to 1"),
+        ("--min-area=-3", "--min-area must"),
         ("--tile=big", "--tile auto"),
-        ("--tile=3", "tile"),
+        ("--tile=3", "--tile must"),
         ("--limits=9", "--limits LOW,HIGH"),
-        ("--limits=9,3", "limits"),
+        ("--limits=9,3", "--limits are two"),
         ("--axes=YY", "Axes 'YY'"),
         ("--each-point", "--each-point"),
     ],
@@ -343,3 +349,111 @@ def test_ctrl_c_keeps_finished_files(run, mini, picture, out, monkeypatch):
         "blobs_labels.tif",
         "blobs_objects.csv",
     ]
+
+
+def _stack(folder, blobs):
+    grey = blobs.image.mean(axis=2).astype(np.uint8)
+    path = folder / "s.tif"
+    tifffile.imwrite(
+        path,
+        np.stack([grey, grey[::-1], grey]),
+        imagej=True,
+        metadata={"axes": "ZYX"},
+    )
+    return path
+
+
+def test_ctrl_c_inside_a_stack_keeps_its_finished_planes(
+    run, mini, tmp_path, out, blobs, monkeypatch
+):
+    stack = _stack(tmp_path, blobs)
+    real, planes = segment_file._segment_plane, []
+
+    def interrupted(*args):
+        planes.append(1)
+        if len(planes) == 3:
+            raise KeyboardInterrupt
+        return real(*args)
+
+    monkeypatch.setattr(segment_file, "_segment_plane", interrupted)
+    words = ["segment", stack, "-o", out, *mini, "--point=100,100"]
+    outcome = run(*words)
+    assert outcome.code == 130
+    assert "2 of 3 planes of s.tif were finished" in outcome.err
+    assert "0 of 1 inputs are finished" in outcome.err
+    names = ["s_partial_labels.tif", "s_partial_objects.csv"]
+    assert sorted(path.name for path in out.iterdir()) == names
+    labels = read_image(out / names[0]).data
+    assert [int(plane.max()) for plane in labels] == [1, 2, 0]
+    assert [row["z"] for row in _rows(out / names[1])] == ["0", "1"]
+    # What is partial is not taken for done.
+    assert run(*words, "--existing=skip").code == 0
+    assert read_image(out / "s_labels.tif").data[2].any()
+
+
+def test_ctrl_c_in_the_first_plane_leaves_nothing(
+    run, mini, tmp_path, out, blobs, monkeypatch
+):
+    def interrupted(*_args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(segment_file, "_segment_plane", interrupted)
+    outcome = run("segment", _stack(tmp_path, blobs), "-o", out, *mini)
+    assert outcome.code == 130
+    assert list(out.iterdir()) == []
+
+
+def _fail_on(monkeypatch, name, error):
+    real = segment_file.segment_file
+
+    def failing(work, *args, **kwargs):
+        if work.source.name == name:
+            raise error
+        return real(work, *args, **kwargs)
+
+    monkeypatch.setattr(batch, "segment_file", failing)
+
+
+def test_a_result_that_cannot_be_written_does_not_stop_the_others(
+    run, mini, picture, out, monkeypatch
+):
+    Image.open(picture).save(picture.with_name("a.png"))
+    _fail_on(monkeypatch, "a.png", OutputError("Cannot write a_labels.tif: locked."))
+    outcome = run("segment", picture.parent, "-o", out, *mini, "--point=100,100")
+    assert outcome.code == 2
+    assert "1 of 2 inputs failed" in outcome.err
+    assert "locked" in outcome.err
+    assert (out / "blobs_labels.tif").is_file()
+
+
+def test_a_full_disk_stops_and_earlier_failures_are_told(
+    run, mini, picture, out, monkeypatch
+):
+    (picture.parent / "a_bad.png").write_text("no pixels")
+    Image.open(picture).save(picture.with_name("b.png"))
+    error = OutputError("Cannot write b_labels.tif: No space left on device.")
+    error.__cause__ = OSError(errno.ENOSPC, "No space left on device")
+    _fail_on(monkeypatch, "b.png", error)
+    outcome = run("segment", picture.parent, "-o", out, *mini, "--point=100,100")
+    assert outcome.code == 2
+    assert "Failed: " in outcome.err
+    assert "a_bad.png" in outcome.err
+    assert "No space left" in outcome.err
+    assert not (out / "blobs_labels.tif").exists()
+
+
+def test_failures_are_told_after_ctrl_c(run, mini, picture, out, monkeypatch):
+    (picture.parent / "a_bad.png").write_text("no pixels")
+    _fail_on(monkeypatch, "blobs.png", KeyboardInterrupt())
+    outcome = run("segment", picture.parent, "-o", out, *mini)
+    assert outcome.code == 130
+    assert "a_bad.png" in outcome.err
+
+
+def test_images_that_are_left_out_are_told(run, mini, tmp_path, out, blobs):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        writer.write(blobs.image, photometric="rgb", metadata=None)
+        writer.write(blobs.image[:9, :9, 0], metadata=None)
+    outcome = run("segment", tmp_path / "a.tif", "-o", out, *mini, "--point=100,100")
+    assert outcome.code == 0, outcome.err
+    assert "Notice: a.tif holds 2 images" in outcome.err

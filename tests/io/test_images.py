@@ -61,6 +61,57 @@ def test_palette_and_one_bit_become_plain_numbers(tmp_path):
     np.testing.assert_array_equal(bits.data, np.where(GREY > 100, 255, 0))
 
 
+def _palette_tiff(path, **options):
+    palette = np.zeros((3, 256), np.uint16)
+    palette[:, 7] = (255 * 257, 128 * 257, 0)
+    indices = np.where(GREY > 100, 7, 0).astype(np.uint8)
+    tifffile.imwrite(path, indices, photometric="palette", colormap=palette, **options)
+    return indices
+
+
+def test_palette_tiff_has_the_colours_of_its_palette(tmp_path):
+    indices = _palette_tiff(tmp_path / "p.tif")
+    image = read_image(tmp_path / "p.tif")
+    assert image.axes == "YXS"
+    assert image.data.dtype == np.uint8
+    assert np.unique(image.data[indices == 7], axis=0).tolist() == [[255, 128, 0]]
+    assert not image.data[indices == 0].any()
+
+
+def test_palette_with_8_bit_entries(tmp_path):
+    palette = np.repeat(np.arange(256, dtype=np.uint16)[None], 3, axis=0)
+    tifffile.imwrite(tmp_path / "p.tif", GREY, photometric="palette", colormap=palette)
+    np.testing.assert_array_equal(read_image(tmp_path / "p.tif").data[..., 1], GREY)
+
+
+def test_labels_keep_the_numbers_of_a_palette(tmp_path):
+    indices = _palette_tiff(tmp_path / "p.tif")
+    read = read_image(tmp_path / "p.tif", as_labels=True)
+    np.testing.assert_array_equal(read.data, indices)
+    picture = Image.fromarray(indices)
+    picture.putpalette(list(range(256)) * 3)
+    picture.save(tmp_path / "p.png")
+    read = read_image(tmp_path / "p.png", as_labels=True)
+    np.testing.assert_array_equal(read.data, indices)
+
+
+def test_imagej_palettes_are_only_how_to_show_intensities(tmp_path):
+    indices = _palette_tiff(tmp_path / "p.tif", description="ImageJ=1.53t\n")
+    np.testing.assert_array_equal(read_image(tmp_path / "p.tif").data, indices)
+
+
+def test_several_images_in_a_tiff_are_told(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        writer.write(GREY, metadata=None)
+        writer.write(STACK[0, :9, :8], metadata=None)
+    image = read_image(tmp_path / "a.tif")
+    np.testing.assert_array_equal(image.data, GREY)
+    (notice,) = image.notices
+    assert "a.tif holds 2 images (30x40, 9x8); only the first is read" in notice
+    tifffile.imwrite(tmp_path / "b.tif", STACK)
+    assert read_image(tmp_path / "b.tif").notices == ()
+
+
 def test_frames_of_an_animation_are_planes(tmp_path):
     frames = [Image.fromarray(np.full((9, 8), v, np.uint8)) for v in (10, 200, 90)]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
@@ -279,12 +330,14 @@ def test_five_values_are_no_colour(tmp_path):
     assert read_image(tmp_path / "a.tif", axes="CYX").n_channels == 5
 
 
-def _fails(*_args):
+def _fails(*_args, **_options):
     raise AssertionError
 
 
 @pytest.mark.parametrize(
-    "read", [_fails, lambda _: (STACK, "YX", PixelSize())], ids=["assert", "axes"]
+    "read",
+    [_fails, lambda *_, **__: (STACK, "YX", PixelSize(), ())],
+    ids=["assert", "axes"],
 )
 def test_whatever_the_library_meets_is_damage(tmp_path, monkeypatch, read):
     tifffile.imwrite(tmp_path / "a.tif", STACK)

@@ -126,3 +126,21 @@ def test_list_that_cannot_be_read(tmp_path):
     (tmp_path / "bad.json").write_text("{")
     with pytest.raises(SettingsError, match="no JSON"):
         read_names(tmp_path / "bad.json")
+
+
+def test_labels_may_be_numbers_of_a_palette(tmp_path):
+    Image.fromarray(np.full((6, 7), 9, np.uint8)).save(tmp_path / "a.png")
+    picture = Image.fromarray(np.eye(6, 7, dtype=np.uint8))
+    picture.putpalette([0, 0, 0, 255, 0, 0])
+    picture.save(tmp_path / "a_masks.png")
+    ((_, _, labels),) = read_pair(*find_pairs(tmp_path, tmp_path))
+    np.testing.assert_array_equal(labels, np.eye(6, 7))
+
+
+def test_images_that_are_left_out_are_told(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        writer.write(np.ones((6, 7), np.uint8), metadata=None)
+        writer.write(np.ones((4, 5), np.uint8), metadata=None)
+    write_labels(tmp_path / "a_labels.tif", np.ones((6, 7), int))
+    with pytest.warns(UserWarning, match=r"a\.tif holds 2 images"):
+        next(read_pair(*find_pairs(tmp_path, tmp_path)))

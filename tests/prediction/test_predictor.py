@@ -299,7 +299,7 @@ def test_the_same_picture_is_encoded_once(tiny_sam, blobs, monkeypatch):
 
 def test_features_are_copied_to_the_device_once(tiny_sam, embedding, monkeypatch):
     predictor = SamPredictor(tiny_sam)  # has not embedded this plane itself
-    calls = count_calls(monkeypatch, tiny_sam, "decode")
+    calls = count_calls(monkeypatch, tiny_sam, "decode_tokens")
     for y in (50, 60, 70):
         predictor.predict(embedding, [[y, 50]])
     on_device = {features.embedding.data_ptr() for features, *_ in calls}
@@ -348,7 +348,7 @@ def test_no_float64_reaches_the_model(tiny_sam, embedding, monkeypatch):
 def test_when_memory_runs_out_smaller_batches_are_tried(
     tiny_sam, embedding, centres, monkeypatch
 ):
-    decode = tiny_sam.decode
+    decode = tiny_sam.decode_tokens
     sizes = []
 
     def decode_few(features, sparse, dense):
@@ -357,7 +357,7 @@ def test_when_memory_runs_out_smaller_batches_are_tried(
             raise torch.OutOfMemoryError
         return decode(features, sparse, dense)
 
-    monkeypatch.setattr(tiny_sam, "decode", decode_few)
+    monkeypatch.setattr(tiny_sam, "decode_tokens", decode_few)
     predictor = SamPredictor(tiny_sam, batch_size=16)
     answers = predictor.predict_batch(embedding, centres[:, None])
     assert len(answers) == len(centres)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,8 @@ from napari_sam.errors import ImageError, ModelTypeError, SettingsError
 from napari_sam.prediction import segmenter
 from napari_sam.prediction.mask_cleanup import label_pieces
 from napari_sam.prediction.segmenter import BlankImageWarning, segment_image
+from napari_sam.structures import rle
+from napari_sam.structures.candidates import MaskRecord
 
 # The tiny model's scores run lower than a SAM's.
 SETTINGS = {
@@ -100,6 +103,77 @@ def test_tiles_can_be_set_and_switched_off(tiny_sam, blobs, monkeypatch):
     shapes.clear()
     segment_image(np.tile(blobs.image, (1, 2, 1)), tiny_sam, tile=None, **few)
     assert shapes == [(208, 512)]
+
+
+def _script_masks(monkeypatch, masks):
+    """Let the model see these masks; each pixel of the image tells where it lies."""
+
+    def generate(_self, part, **_options):
+        (h, w), (y0, x0) = part.shape[:2], part[0, 0, :2].tolist()
+        windows = [mask[y0 : y0 + h, x0 : x0 + w] for mask in masks]
+        return [_record_of(window) for window in windows if window.any()]
+
+    monkeypatch.setattr(segmenter.AutomaticMaskGenerator, "generate", generate)
+    places = np.indices((160, 160), dtype=np.uint8)
+    return np.stack([*places, np.zeros_like(places[0])], axis=-1)
+
+
+def _record_of(mask):
+    encoded = rle.encode(mask)
+    box = encoded.bounding_box()
+    return MaskRecord(encoded, box, encoded.area, 0.9, 1.0, (0.0, 0.0), box)
+
+
+@pytest.mark.parametrize("box", [(30, 30, 130, 130), (40, 44, 120, 118)])
+def test_an_object_larger_than_a_tile_has_a_middle(tiny_sam, monkeypatch, box):
+    mask = np.zeros((160, 160), bool)
+    mask[box[0] : box[2], box[1] : box[3]] = True
+    image = _script_masks(monkeypatch, [mask])
+    labels = segment_image(image, tiny_sam, tile=64, tile_overlap=0.25)
+    np.testing.assert_array_equal(labels == 1, mask)
+    assert labels.max() == 1
+
+
+def test_tiles_of_nothing_but_background_hold_no_object(tiny_sam, monkeypatch):
+    cell = np.zeros((160, 160), bool)
+    cell[4:14, 4:14] = True
+    image = _script_masks(monkeypatch, [cell, ~cell])
+    labels = segment_image(image, tiny_sam, tile=64, tile_overlap=0.25)
+    np.testing.assert_array_equal(labels, cell)
+
+
+def test_blank_tiles_are_progress_too(tiny_sam, blobs):
+    image = blobs.image.copy()
+    image[:, 100:] = 0
+    steps = []
+    segment_image(
+        image,
+        tiny_sam,
+        tile=96,
+        progress=lambda *step: steps.append(step),
+        **SETTINGS | {"points_per_side": 2},
+    )
+    assert steps[-1] == (12 * 4, 12 * 4)
+    assert [done for done, _ in steps] == list(range(4, 49, 4))
+
+
+def test_objects_that_a_tile_cut_off_come_last(tiny_sam, monkeypatch):
+    cut, whole = np.zeros((2, 160, 160), bool)
+    cut[60:64, 10:40] = True  # a neighbour would have to show it too
+    whole[100:110, 100:110] = True
+    image = _script_masks(monkeypatch, [])
+
+    def generate(_self, part, **_options):
+        y0, x0 = part[0, 0, :2].tolist()
+        seen = {(0, 0): cut, (96, 96): whole}.get((y0, x0))
+        if seen is None:
+            return []
+        record = _record_of(seen[y0 : y0 + 64, x0 : x0 + 64])
+        return [replace(record, predicted_iou=0.95 if seen is cut else 0.7)]
+
+    monkeypatch.setattr(segmenter.AutomaticMaskGenerator, "generate", generate)
+    labels = segment_image(image, tiny_sam, tile=64, tile_overlap=0.25)
+    np.testing.assert_array_equal(labels, whole + 2 * cut.astype(int))
 
 
 def test_the_models_own_defaults_are_used(tiny_sam, blobs, monkeypatch, segmented):

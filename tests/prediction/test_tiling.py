@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -10,6 +11,7 @@ from napari_sam.prediction.tiling import (
     TiledRecord,
     is_cut_by_tile,
     join_tiles,
+    leaves_tile_only,
     tile_boxes,
 )
 from napari_sam.structures import rle
@@ -97,6 +99,22 @@ def test_neighbouring_objects_stay_apart():
     assert len(joined) == 2
     np.testing.assert_array_equal(joined[0].record.mask(), upper)
     np.testing.assert_array_equal(joined[1].record.mask(), lower)
+
+
+def test_what_looks_like_background_everywhere_is_dropped():
+    mask = block(0, 20, 100, 180)
+    left, right = (
+        replace(seen_in(tile, mask), is_doubtful=True) for tile in (LEFT, RIGHT)
+    )
+    assert join_tiles([left, right]) == []
+    (joined,) = join_tiles([left, seen_in(RIGHT, mask)])
+    np.testing.assert_array_equal(joined.record.mask(), mask)
+    assert joined.is_doubtful
+
+
+def test_sides_of_the_image_are_no_borders_of_tiles():
+    assert leaves_tile_only((10, 20, 90, 120), LEFT, SHAPE)
+    assert not leaves_tile_only((0, 20, 90, 120), LEFT, SHAPE)
 
 
 def test_a_cut_mask_that_nobody_continues_stays_marked():

@@ -21,7 +21,7 @@ boxes = hnp.arrays(
 def test_points_come_back_from_the_model_door(points_yx):
     there = geometry.yx_to_xy(points_yx)
     np.testing.assert_array_equal(there[:, 0], points_yx[:, 1])
-    np.testing.assert_array_equal(geometry.xy_to_yx(there), points_yx)
+    np.testing.assert_array_equal(geometry.yx_to_xy(there), points_yx)
 
 
 @settings(deadline=None)
@@ -29,7 +29,7 @@ def test_points_come_back_from_the_model_door(points_yx):
 def test_boxes_come_back_from_the_model_door(boxes_yx):
     there = geometry.box_yx_to_xy(boxes_yx)
     np.testing.assert_array_equal(there, boxes_yx[:, [1, 0, 3, 2]])
-    np.testing.assert_array_equal(geometry.box_xy_to_yx(there), boxes_yx)
+    np.testing.assert_array_equal(geometry.box_yx_to_xy(there), boxes_yx)
 
 
 @settings(deadline=None)

@@ -3,38 +3,7 @@ import numpy as np
 import pytest
 
 from napari_sam.errors import LabelsError
-from napari_sam.structures import rle
-from napari_sam.structures.candidates import MaskRecord
-from napari_sam.structures.labels import LabelEdit, records_to_labels
-
-
-def record_of(box, score, shape=(6, 8)):
-    mask = np.zeros(shape, bool)
-    mask[box[0] : box[2], box[1] : box[3]] = True
-    return MaskRecord(rle.encode(mask), box, int(mask.sum()), score, 1.0, (0, 0), box)
-
-
-def test_the_higher_score_keeps_the_pixel():
-    records = [record_of((0, 0, 4, 4), 0.5), record_of((2, 2, 6, 6), 0.9)]
-    labels = records_to_labels(records, (6, 8))
-    assert labels.dtype == np.uint32
-    assert labels[3, 3] == 2
-    assert labels[0, 0] == 1
-    assert labels[5, 7] == 0
-
-
-def test_equal_scores_favour_the_earlier_record():
-    records = [record_of((0, 0, 4, 4), 0.5), record_of((2, 2, 6, 6), 0.5)]
-    assert records_to_labels(records, (6, 8))[3, 3] == 1
-
-
-def test_no_records_make_an_empty_image():
-    assert not records_to_labels([], (3, 4)).any()
-
-
-def test_records_of_another_image_are_refused():
-    with pytest.raises(LabelsError, match="cannot be painted"):
-        records_to_labels([record_of((0, 0, 2, 2), 0.5)], (9, 9))
+from napari_sam.structures.labels import LabelEdit
 
 
 def test_an_edit_can_be_taken_back():

@@ -60,7 +60,7 @@ def test_windows_may_cut_through_runs():
 
 
 def test_counts_with_empty_gaps_decode_as_one_run():
-    encoded = rle.from_counts((2, 3), [1, 2, 0, 2, 1])
+    encoded = rle.Rle((2, 3), np.array([1, 2, 0, 2, 1]))
     assert encoded.decode().T.ravel().tolist() == [False, *[True] * 4, False]
 
 
@@ -71,7 +71,7 @@ def test_a_window_outside_the_plane_is_refused():
 
 def test_counts_of_another_size_are_refused():
     with pytest.raises(ValueError, match="7 pixels"):
-        rle.from_counts((2, 3), [3, 4])
+        rle.Rle((2, 3), np.array([3, 4]))
 
 
 # Texts written by pycocotools 2.0 for the same masks.

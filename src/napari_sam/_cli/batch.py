@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Many files, one after the other, with a progress bar; what is finished stays."""
 
+import errno
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,11 +12,24 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 
 from napari_sam._cli.inputs import Work
-from napari_sam._cli.segment_file import FileResult, PlaneSegmenter, segment_file
-from napari_sam.errors import ImageError, LabelsError, NapariSamError, PromptError
+from napari_sam._cli.segment_file import (
+    FileResult,
+    PlaneSegmenter,
+    StackStopped,
+    segment_file,
+)
+from napari_sam.errors import (
+    ImageError,
+    LabelsError,
+    NapariSamError,
+    OutputError,
+    PromptError,
+)
 
 if TYPE_CHECKING:
     from napari_sam.prediction.intensity import IntensityRule
+
+_NO_SPACE = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 STOPPED = 130
 """Exit code after Ctrl-C, as shells report it."""
@@ -40,6 +54,8 @@ def run_batch(
     ------
     NapariSamError
         At the end, if files failed: one line for each.
+    OutputError
+        At once if the disk is full: the next file would not fit either.
     typer.Exit
         After Ctrl-C; the results of finished files stay.
     """
@@ -54,23 +70,31 @@ def run_batch(
                     result = segment_file(
                         work, segment, axes=axes, rule=rule, progress=_step(bar, task)
                     )
-                except (ImageError, PromptError, LabelsError) as error:
+                except (ImageError, PromptError, LabelsError, OutputError) as error:
+                    if _is_disk_full(error):
+                        raise
                     failures.append(_failure(work, error))
                 else:
                     finished += 1
                     _tell(work, result)
                 bar.remove_task(task)
                 bar.advance(total)
-    except KeyboardInterrupt:
-        typer.echo(
-            f"Stopped. {finished} of {len(works)} inputs are finished; their results "
-            f"are in {out}.",
-            err=True,
-        )
+    except KeyboardInterrupt as stop:
+        kept = [str(stop)] if isinstance(stop, StackStopped) else []
+        _tell_stopped(failures, f"{finished} of {len(works)}", out, kept)
         raise typer.Exit(STOPPED) from None
+    except BaseException:
+        _tell_stopped(failures, f"{finished} of {len(works)}", out)
+        raise
     if failures:
         head = f"{len(failures)} of {len(works)} inputs failed.\n" if finished else ""
         raise NapariSamError(head + "\n".join(failures))
+
+
+def _is_disk_full(error: Exception) -> bool:
+    """Tell whether nothing more can be written, whatever the file."""
+    cause = error.__cause__
+    return isinstance(cause, OSError) and cause.errno in _NO_SPACE
 
 
 def _failure(work: Work, error: Exception) -> str:
@@ -86,6 +110,20 @@ def _step(bar: Progress, task: TaskID) -> Callable[[float], None]:
         bar.update(task, completed=part)
 
     return move
+
+
+def _tell_stopped(
+    failures: Sequence[str], finished: str, out: Path, kept: Sequence[str] = ()
+) -> None:
+    """Say what became of the inputs before everything ended."""
+    for text in failures:
+        typer.echo(f"Failed: {text}", err=True)
+    for text in kept:
+        typer.echo(text, err=True)
+    typer.echo(
+        f"Stopped. {finished} inputs are finished; their results are in {out}.",
+        err=True,
+    )
 
 
 def _tell(work: Work, result: FileResult) -> None:

@@ -11,6 +11,7 @@ import typer
 from rich.progress import Progress, TaskID
 
 from napari_sam._cli.batch import progress_bar
+from napari_sam._cli.inputs import check_writable_file
 from napari_sam._cli.loading import (
     CheckpointOption,
     DeviceOption,
@@ -83,6 +84,9 @@ def evaluate(
     if limit is not None and limit < len(pairs):
         picked = np.linspace(0, len(pairs) - 1, limit).round().astype(int)
         pairs = [pairs[i] for i in picked]
+    for path in (csv, json_):
+        if path is not None:
+            check_writable_file(path)
     from napari_sam.evaluation.protocol import checked_modes, evaluate_images
 
     modes = checked_modes(mode or ("point", "box", "grid"))

@@ -9,6 +9,8 @@ from pathlib import Path
 from napari_sam.errors import ImageError, OutputError
 from napari_sam.io.images import IMAGE_SUFFIXES, check_image_file
 
+_LABELS, _TABLE, _PARTIAL = "_labels.tif", "_objects.csv", "_partial"
+
 
 class Existing(StrEnum):
     """What to do where a result is there already."""
@@ -25,6 +27,15 @@ class Work:
     source: Path
     labels: Path
     table: Path
+
+    @property
+    def partial(self) -> "Work":
+        """The same work with names that say that some planes are missing."""
+        labels, table = (
+            path.with_name(path.name.removesuffix(ending) + _PARTIAL + ending)
+            for path, ending in ((self.labels, _LABELS), (self.table, _TABLE))
+        )
+        return Work(self.source, labels, table)
 
 
 def find_inputs(words: Sequence[Path]) -> list[Path]:
@@ -70,20 +81,21 @@ def plan_outputs(inputs: Sequence[Path], out: Path, existing: Existing) -> list[
                 f"{stem}_labels.tif. Segment them into different folders."
             )
             raise OutputError(msg)
-        labels, table = out / f"{stem}_labels.tif", out / f"{stem}_objects.csv"
-        plan[stem] = Work(source, labels, table)
+        plan[stem] = Work(source, out / f"{stem}{_LABELS}", out / f"{stem}{_TABLE}")
     works = list(plan.values())
     if existing is Existing.OVERWRITE:
         return works
-    done = [w for w in works if w.labels.exists() or w.table.exists()]
-    if done and existing is Existing.ERROR:
-        first = done[0].labels if done[0].labels.exists() else done[0].table
-        msg = (
-            f"{first} is there already. Choose another folder, or --existing skip or "
-            "overwrite."
-        )
-        raise OutputError(msg)
-    return [w for w in works if w not in done]
+    if existing is Existing.SKIP:
+        # One file without the other is what a run leaves that was cut off between.
+        return [w for w in works if not (w.labels.exists() and w.table.exists())]
+    for path in (path for work in works for path in (work.labels, work.table)):
+        if path.exists():
+            msg = (
+                f"{path} is there already. Choose another folder, or --existing skip "
+                "or overwrite."
+            )
+            raise OutputError(msg)
+    return works
 
 
 def check_writable(folder: Path) -> None:
@@ -105,6 +117,20 @@ def check_writable(folder: Path) -> None:
     probe.unlink(missing_ok=True)
 
 
+def check_writable_file(path: Path) -> None:
+    """Check that a file can be made, or replaced, before the work and not after it.
+
+    Raises
+    ------
+    OutputError
+        If it is a folder, or its folder cannot be written.
+    """
+    if path.is_dir():
+        msg = f"Cannot write {path}: it is a folder. Name a file in it."
+        raise OutputError(msg)
+    check_writable(path.parent)
+
+
 def _images_in(folder: Path) -> list[Path]:
     paths = [
         path
@@ -113,4 +139,10 @@ def _images_in(folder: Path) -> list[Path]:
     ]
     # Results of an earlier run in the same folder are no new images.
     stems = {path.stem.removesuffix(".ome") for path in paths}
-    return [p for p in paths if p.stem.removesuffix("_labels") not in stems - {p.stem}]
+    return [path for path in paths if _source_stem(path) not in stems - {path.stem}]
+
+
+def _source_stem(path: Path) -> str:
+    """Name of the image that a file of labels was made from, else its own."""
+    stem = path.stem.removesuffix("_labels")
+    return stem if stem == path.stem else stem.removesuffix(_PARTIAL)

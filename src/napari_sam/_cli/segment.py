@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """``napari-sam segment``: image files to label files and tables."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -213,9 +215,24 @@ def _objects(
     if each_point and not objects:
         msg = "--each-point needs --point."
         raise PromptError(msg)
-    for kind in (AutoSettings, LabelSettings):
-        kind.from_defaults({k: v for k, v in settings.items() if k in kind.names()})
+    with _names_of_options():
+        for kind in (AutoSettings, LabelSettings):
+            kind.from_defaults({k: v for k, v in settings.items() if k in kind.names()})
     return objects
+
+
+@contextmanager
+def _names_of_options() -> Iterator[None]:
+    """Let messages begin with the option that was typed, not with its Python name."""
+    known = {*AutoSettings.names(), *LabelSettings.names(), "limits"}
+    try:
+        yield
+    except SettingsError as error:
+        name, _, rest = str(error).partition(" ")
+        if name not in known:
+            raise
+        msg = f"--{name.replace('_', '-')} {rest}"
+        raise SettingsError(msg) from error
 
 
 def _rule(channels: list[int] | None, limits: str | None) -> "IntensityRule | None":
@@ -223,7 +240,8 @@ def _rule(channels: list[int] | None, limits: str | None) -> "IntensityRule | No
         return None
     from napari_sam.prediction.intensity import IntensityRule
 
-    return IntensityRule(
-        channels=tuple(channels) if channels else None,
-        limits=parse_range(limits, "--limits"),
-    )
+    with _names_of_options():
+        return IntensityRule(
+            channels=tuple(channels) if channels else None,
+            limits=parse_range(limits, "--limits"),
+        )

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sam._cli.inputs import Work
-from napari_sam.errors import ImageError
+from napari_sam.errors import ImageError, OutputError
 from napari_sam.io.image_file import ImageFile
 from napari_sam.io.images import read_image
 from napari_sam.io.labels_tiff import MAX_PLANE_AXES, write_labels
@@ -33,6 +33,10 @@ class PlaneResult(NamedTuple):
 
 
 PlaneSegmenter = Callable[[NDArray[np.uint8], Progress], PlaneResult]
+
+
+class StackStopped(KeyboardInterrupt):
+    """Ctrl-C inside a stack; the text says what was kept of it."""
 
 
 @dataclass(slots=True)
@@ -130,6 +134,8 @@ def segment_file(
         If the file is no image, or has too many axes; if a prompt is not on it.
     OutputError
         If a result cannot be written.
+    StackStopped
+        After Ctrl-C, if planes were finished; they are kept under a name that says so.
     """
     image = read_image(work.source, axes=axes)
     if len(image.plane_axes) > MAX_PLANE_AXES:
@@ -139,20 +145,40 @@ def segment_file(
             "the file."
         )
         raise ImageError(msg)
-    result = FileResult()
+    result = FileResult(notices=list(image.notices))
     labels = np.zeros((*image.stack_shape, *image.plane_shape), np.uint32)
     rows: list[dict[str, Any]] = []
-    for number, (index, plane) in enumerate(image.planes()):
+    number = 0
+    try:
+        for number, (index, plane) in enumerate(image.planes()):
 
-        def show(done: int, total: int, start: int = number) -> None:
-            progress((start + done / max(total, 1)) / image.n_planes)
+            def show(done: int, total: int, start: int = number) -> None:
+                progress((start + done / max(total, 1)) / image.n_planes)
 
-        found = _segment_plane(image, index, plane, segment, rule, show, result)
-        rows += _rows(image, index, plane, found, result.n_objects)
-        labels[index] = np.where(found.labels, found.labels + result.n_objects, 0)
-        result.n_objects += max(found.scores, default=0)
-        progress((number + 1) / image.n_planes)
+            found = _segment_plane(image, index, plane, segment, rule, show, result)
+            new_rows = _rows(image, index, plane, found, result.n_objects)
+            labels[index] = np.where(found.labels, found.labels + result.n_objects, 0)
+            rows += new_rows
+            result.n_objects += max(found.scores, default=0)
+            progress((number + 1) / image.n_planes)
+    except KeyboardInterrupt:
+        if number == 0:
+            raise
+        raise StackStopped(_keep_planes(work, image, labels, rows, number)) from None
     result.n_objects = len(rows)
+    _write(work, image, labels, rows)
+    if not rows and len(result.notices) == len(image.notices):
+        result.notices.append(f"{work.source.name}: no objects were found.")
+    return result
+
+
+def _write(
+    work: Work,
+    image: ImageFile,
+    labels: NDArray[np.uint32],
+    rows: list[dict[str, Any]],
+) -> None:
+    """Write both results of a file."""
     write_labels(
         work.labels,
         labels,
@@ -161,9 +187,29 @@ def segment_file(
         z_step_um=image.z_step_um,
     )
     write_table(work.table, rows, _columns(image))
-    if not rows and not result.notices:
-        result.notices.append(f"{work.source.name}: no objects were found.")
-    return result
+
+
+def _keep_planes(
+    work: Work,
+    image: ImageFile,
+    labels: NDArray[np.uint32],
+    rows: list[dict[str, Any]],
+    n_done: int,
+) -> str:
+    """Write the planes that were finished before Ctrl-C; say where they are."""
+    # The next plane may have been in the middle of being noted down.
+    labels[np.unravel_index(n_done, image.stack_shape)] = 0
+    known = set(np.unique(labels).tolist())
+    rows = [row for row in rows if row["label"] in known]
+    kept = f"{n_done} of {image.n_planes} planes of {work.source.name} were finished"
+    try:
+        _write(work.partial, image, labels, rows)
+    except OutputError as error:
+        return f"{kept}, but are lost: {error}"
+    return (
+        f"{kept} and are in {work.partial.labels} and {work.partial.table.name}; the "
+        "labels of the other planes are 0."
+    )
 
 
 def _segment_plane(

@@ -5,18 +5,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def mask_iou(prediction: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
-    """Intersection over union of two masks of one shape; 1.0 if both are empty."""
-    if prediction.shape != truth.shape:
-        msg = (
-            f"Masks of shapes {prediction.shape} and {truth.shape} cannot be compared. "
-            "Give two masks of the same plane."
-        )
-        raise ValueError(msg)
-    union = np.count_nonzero(prediction | truth)
-    return np.count_nonzero(prediction & truth) / union if union else 1.0
-
-
 def iou_with_crop(
     masks: NDArray[np.bool_],
     truth_crop: NDArray[np.bool_],

@@ -33,6 +33,8 @@ class ImageFile:
         Height and width of a pixel in micrometres, where the file tells.
     z_step_um : float or None
         Distance of z-slices in micrometres, where the file tells.
+    notices : tuple of str
+        What the user should know about how the file was read.
     """
 
     path: Path
@@ -40,6 +42,7 @@ class ImageFile:
     axes: str
     pixel_size_um: tuple[float, float] | None = None
     z_step_um: float | None = None
+    notices: tuple[str, ...] = ()
 
     @property
     def plane_axes(self) -> str:

@@ -24,7 +24,9 @@ _FORMATS = "TIFF, PNG, JPEG, BMP, GIF, WebP or PNM"
 _PLAIN_MODES = {"L", "RGB", "RGBA", "LA", "I", "F", "I;16", "I;16B", "I;16L", "I;16N"}
 
 
-def read_image(path: str | Path, *, axes: str | None = None) -> ImageFile:
+def read_image(
+    path: str | Path, *, axes: str | None = None, as_labels: bool = False
+) -> ImageFile:
     """Read an image file completely.
 
     Parameters
@@ -34,6 +36,8 @@ def read_image(path: str | Path, *, axes: str | None = None) -> ImageFile:
     axes : str, optional
         Meaning of the file's axes, one letter each, where the file is silent or wrong:
         Y, X, C channels, S red-green-blue, any other letter for planes.
+    as_labels : bool
+        Whether the numbers of a palette image are wanted and not its colours.
 
     Returns
     -------
@@ -48,7 +52,11 @@ def read_image(path: str | Path, *, axes: str | None = None) -> ImageFile:
     path = Path(path)
     check_image_file(path)
     try:
-        data, found, size = read_tiff(path) if is_tiff(path) else _read_by_pillow(path)
+        if is_tiff(path):
+            data, found, size, notices = read_tiff(path, as_labels=as_labels)
+        else:
+            data, found = _read_by_pillow(path, as_labels=as_labels)
+            size, notices = PixelSize(), ()
     except UnidentifiedImageError as error:
         msg = f"{path} is not an image that can be read. Give a {_FORMATS} file."
         raise ImageError(msg) from error
@@ -75,7 +83,7 @@ def read_image(path: str | Path, *, axes: str | None = None) -> ImageFile:
         text = f"{data.ndim} axes, but {len(found)} are described"
         raise ImageError(_damage_text(path, ValueError(text)))
     placed, letters = place_axes(data, found, axes, path)
-    return ImageFile(path, placed, letters, size.yx_um, size.z_um)
+    return ImageFile(path, placed, letters, size.yx_um, size.z_um, notices)
 
 
 # What the two libraries raise on damaged files; their error trees are not documented.
@@ -133,7 +141,7 @@ def _damage_text(path: Path, error: Exception) -> str:
     )
 
 
-def _read_by_pillow(path: Path) -> tuple[NDArray[Any], str, PixelSize]:
+def _read_by_pillow(path: Path, *, as_labels: bool) -> tuple[NDArray[Any], str]:
     """One picture, or the frames of an animated one as a time series."""
     with Image.open(path) as image:
         n_frames = getattr(image, "n_frames", 1)
@@ -141,16 +149,16 @@ def _read_by_pillow(path: Path) -> tuple[NDArray[Any], str, PixelSize]:
         for index in range(n_frames):
             if n_frames > 1:
                 image.seek(index)
-            frames.append(_frame(image))
+            frames.append(_frame(image, as_labels=as_labels))
     axes = "YX" if frames[0].ndim == 2 else "YXS"
     if n_frames == 1:
-        return frames[0], axes, PixelSize()
-    return np.stack(frames), "T" + axes, PixelSize()
+        return frames[0], axes
+    return np.stack(frames), "T" + axes
 
 
-def _frame(image: Image.Image) -> NDArray[Any]:
+def _frame(image: Image.Image, *, as_labels: bool) -> NDArray[Any]:
     if image.mode == "1":
         return np.array(image.convert("L"))
-    if image.mode in _PLAIN_MODES:
+    if image.mode in _PLAIN_MODES or (as_labels and image.mode == "P"):
         return np.array(image)
     return np.array(image.convert("RGB"))

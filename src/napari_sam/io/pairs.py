@@ -2,6 +2,7 @@
 """Images with the label images that belong to them."""
 
 import json
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,7 +87,9 @@ def read_pair(
         If a file cannot be read or the two do not fit together.
     """
     image = read_image(pair.image, axes=axes)
-    labels = read_image(pair.labels)
+    labels = read_image(pair.labels, as_labels=True)
+    for notice in (*image.notices, *labels.notices):
+        warnings.warn(notice, stacklevel=2)
     is_flat = labels.n_channels == 1
     if not is_flat or not np.issubdtype(labels.data.dtype, np.integer):
         msg = (

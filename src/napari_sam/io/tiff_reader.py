@@ -3,10 +3,10 @@
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tifffile
@@ -26,17 +26,41 @@ def is_tiff(path: Path) -> bool:
         return file.read(4) in _MAGIC
 
 
-def read_tiff(path: Path) -> tuple[NDArray[Any], str, PixelSize]:
-    """Read the first image series of a TIFF file.
+class TiffContent(NamedTuple):
+    """What was read of a TIFF file.
 
-    Returns
-    -------
+    Attributes
+    ----------
     data : array
-        Pixels as stored.
+        Pixels as stored, or the colours that they stand for.
     axes : str
         One letter per axis; ``S`` only for colours, ``C`` for other samples.
     size : PixelSize
         What the metadata say.
+    notices : tuple of str
+        What was left out.
+    """
+
+    data: NDArray[Any]
+    axes: str
+    size: PixelSize
+    notices: tuple[str, ...] = ()
+
+
+def read_tiff(path: Path, *, as_labels: bool = False) -> TiffContent:
+    """Read the first image series of a TIFF file.
+
+    Parameters
+    ----------
+    path : Path
+        A TIFF file.
+    as_labels : bool
+        Whether the numbers of a palette image are wanted and not its colours. ImageJ's
+        are taken as numbers in any case: its palettes only say how to show them.
+
+    Returns
+    -------
+    TiffContent
 
     Raises
     ------
@@ -50,12 +74,39 @@ def read_tiff(path: Path) -> tuple[NDArray[Any], str, PixelSize]:
         if "S" in axes and photometric.name not in _COLOUR:
             axes = axes.replace("S", "C")
         data = _pixels(path, series)
+        if photometric.name == "PALETTE" and not (as_labels or tif.is_imagej):
+            data, axes = _colours(data, series.keyframe.colormap), axes + "S"
         size = _pixel_size(tif)
+        notices = _left_out(path, tif.series)
     # tifffile only logs a broken chain of pages and goes on with the pages before.
     broken = [text for text in complaints if "offset" in text or "corrupted" in text]
     if broken:
         raise ValueError(broken[0])
-    return data, axes, size
+    return TiffContent(data, axes, size, notices)
+
+
+def _colours(
+    indices: NDArray[Any], palette: NDArray[np.uint16] | None
+) -> NDArray[np.uint8]:
+    """Look up a palette, (3, n) of 16 bits or of 8 that a careless program wrote."""
+    if palette is None:
+        msg = "a palette image without its palette"
+        raise ValueError(msg)
+    is_8_bit = int(palette.max(initial=0)) <= 0xFF
+    table = np.ascontiguousarray(palette.T if is_8_bit else palette.T >> 8)
+    return np.asarray(table.astype(np.uint8)[indices])
+
+
+def _left_out(path: Path, found: Sequence[tifffile.TiffPageSeries]) -> tuple[str, ...]:
+    """Tell of the images beside the first one."""
+    if len(found) == 1:
+        return ()
+    sizes = ("x".join(str(side) for side in series.shape) for series in found)
+    text = (
+        f"{path.name} holds {len(found)} images ({', '.join(sizes)}); only the first "
+        "is read. Save the others as files of their own to have them segmented."
+    )
+    return (text,)
 
 
 def _pixels(path: Path, series: tifffile.TiffPageSeries) -> NDArray[Any]:

@@ -21,7 +21,7 @@ STRIDE = 8
 # a decoder pass is dear without a GPU, so the grid is coarser.
 AUTO_DEFAULTS = MappingProxyType(
     {
-        "points_per_side": 16,
+        "points_per_side": 24,
         "pred_iou_thresh": 0.5,
         "stability_score_thresh": 0.5,
     }

@@ -68,8 +68,7 @@ def search_image(
     list of MaskRecord
         Best first; with crops, those of smaller crops first.
     """
-    crops = crop_boxes(shape, settings.crop_n_layers, settings.crop_overlap_ratio)
-    grids = [settings.grid_yx(crop.layer) for crop in crops]
+    crops, grids = _crops_and_grids(shape, settings)
     counter = _Counter(sum(len(grid) for grid in grids), progress, cancel)
     records: list[MaskRecord] = []
     for crop, grid in zip(crops, grids, strict=True):
@@ -89,6 +88,19 @@ def search_image(
     if settings.min_mask_region_area > 0:
         records = _clean(records, settings)
     return records
+
+
+def count_points(shape: tuple[int, int], settings: AutoSettings) -> int:
+    """Return how many points `search_image` asks about on an image of this shape."""
+    return sum(len(grid) for grid in _crops_and_grids(shape, settings)[1])
+
+
+def _crops_and_grids(
+    shape: tuple[int, int], settings: AutoSettings
+) -> tuple[list[Crop], list[Coordinates]]:
+    """Lay out the crops and the grid of points on each."""
+    crops = crop_boxes(shape, settings.crop_n_layers, settings.crop_overlap_ratio)
+    return crops, [settings.grid_yx(crop.layer) for crop in crops]
 
 
 class _Counter:

@@ -5,7 +5,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from napari_sam.structures.arrays import BoolMask, LabelImage
+from napari_sam.structures.arrays import BoolMask
 
 _WITH_CORNERS = np.ones((3, 3), dtype=np.bool_)
 
@@ -93,25 +93,3 @@ def remove_small_regions(mask: BoolMask, min_area: int) -> tuple[BoolMask, bool]
     if not bool(is_kept.any()):
         is_kept[1 + int(np.argmax(areas[1:]))] = True
     return is_kept[islands], True
-
-
-def keep_largest_pieces(labels: LabelImage, min_area: int = 0) -> None:
-    """Keep the largest connected piece of every label, in place.
-
-    Parameters
-    ----------
-    labels : (H, W) uint32 array
-        Pieces that go, and labels that have too few pixels left, become background.
-    min_area : int
-        Pixels that a label must have to stay.
-    """
-    boxes = ndimage.find_objects(labels.view(np.int32))
-    for number, box in enumerate(boxes, start=1):
-        if box is None:
-            continue
-        window = labels[box]
-        mask = window == number
-        kept = largest_piece(mask)
-        if np.count_nonzero(kept) < min_area:
-            kept = np.zeros_like(mask)
-        window[mask & ~kept] = 0

@@ -124,16 +124,16 @@ def place_prompts(
         checked, labels = check_points(
             points_yx, point_labels, size, allow_padding=allow_padding
         )
-        _check_axes("points_yx", checked, 3)
+        _check_axes("points_yx", checked, "(B, N, 2)")
         points = (transform.points_to_frame(checked), labels)
         if boxes_yx is None and mask_inputs is None:
             _check_some_point(labels)
     if boxes_yx is not None:
         clipped = check_boxes(boxes_yx, size)
-        _check_axes("boxes_yx", clipped, 2)
+        _check_axes("boxes_yx", clipped, "(B, 4)")
         boxes = transform.boxes_to_frame(clipped)
     if mask_inputs is not None:
-        masks = np.empty((len(mask_inputs), *mask_shape), dtype=np.float32)
+        masks = np.empty((_count(mask_inputs), *mask_shape), dtype=np.float32)
         for target, mask in zip(masks, mask_inputs, strict=True):
             target[...] = check_mask_input(mask, mask_shape)
     batch = PromptBatch(points, boxes, masks)
@@ -146,11 +146,23 @@ def _to_float32(values: npt.NDArray[np.floating], device: torch.device) -> Tenso
     return torch.tensor(values.astype(np.float32)).to(device)
 
 
-def _check_axes(name: str, array: npt.NDArray[np.float64], n_axes: int) -> None:
+def _check_axes(name: str, array: npt.NDArray[np.float64], wanted: str) -> None:
     """Refuse arrays without, or with more than, a leading axis for the objects."""
-    if array.ndim != n_axes:
-        msg = f"{name} has shape {array.shape}: one axis too few or too many."
+    if array.ndim != wanted.count(",") + 1:
+        msg = f"{name} has shape {array.shape}, but for B objects it is {wanted}."
         raise PromptError(msg)
+
+
+def _count(mask_inputs: Sequence[npt.ArrayLike]) -> int:
+    """Return the number of mask inputs, or refuse what holds none."""
+    try:
+        return len(mask_inputs)
+    except TypeError:
+        msg = (
+            f"mask_inputs is {mask_inputs!r}, but for B objects it holds B arrays of "
+            "low-resolution logits."
+        )
+        raise PromptError(msg) from None
 
 
 def _check_some_point(labels: npt.NDArray[np.int64]) -> None:

@@ -2,7 +2,7 @@
 """One call from an image to instance labels."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from threading import Event
 from typing import Any, Literal, overload
@@ -12,7 +12,7 @@ import numpy as np
 from napari_sam.errors import SettingsError
 from napari_sam.modeling.sam import Sam
 from napari_sam.prediction.automatic_mask_generator import AutomaticMaskGenerator
-from napari_sam.prediction.grid_search import Progress
+from napari_sam.prediction.grid_search import Progress, count_points
 from napari_sam.prediction.intensity import IntensityRule, is_blank, to_rgb
 from napari_sam.prediction.label_painting import is_background, paint_objects
 from napari_sam.prediction.predictor import SamPredictor
@@ -20,6 +20,7 @@ from napari_sam.prediction.tiling import (
     TiledRecord,
     is_cut_by_tile,
     join_tiles,
+    leaves_tile_only,
     tile_boxes,
 )
 from napari_sam.structures.arrays import HalfOpenBox, LabelImage, Plane, RgbPlane
@@ -103,7 +104,9 @@ def segment_image(
     Returns
     -------
     labels : (H, W) uint32 array
-        0 is background; 1 is the object with the highest predicted IoU, and so on.
+        0 is background; 1 is the object with the highest predicted IoU, and so on. Of
+        an image cut into tiles, objects that a tile cut off and that no other tile
+        continues come last.
     records : list of MaskRecord
         With `return_records`: record ``i`` describes label ``i + 1``.
 
@@ -113,6 +116,8 @@ def segment_image(
         If the array is no image.
     SettingsError
         If a setting is unknown or out of range.
+    ModelTypeError
+        If `model` is something else, such as the name of a model.
 
     Warns
     -----
@@ -129,7 +134,13 @@ def segment_image(
         labels = np.zeros(rgb.shape[:2], dtype=np.uint32)
         return (labels, []) if return_records else labels
     found = _search_tiles(rgb, generator, label_settings, progress, cancel)
-    joined = join_tiles(found)
+    whole = (0, 0, rgb.shape[0], rgb.shape[1])
+    joined = [
+        item
+        for item in join_tiles(found)
+        if not item.is_doubtful
+        or not is_background(item.record, whole, label_settings.background_fraction)
+    ]
     # A mask that a tile cut off and no other tile continues gives way to all others.
     ranks = [item.record.predicted_iou - item.is_cut for item in joined]
     labels, records = paint_objects(
@@ -217,6 +228,7 @@ def _search_tiles(
     """Find objects tile by tile; those of one tile do not overlap."""
     shape = (rgb.shape[0], rgb.shape[1])
     tiles = _tiles(shape, settings, generator.predictor.model.image_size)
+    n_points = count_points(_size(tiles[0]), generator.settings)  # all are of one size
     found: list[TiledRecord] = []
     for number, tile in enumerate(tiles):
         if cancel is not None and cancel.is_set():
@@ -224,25 +236,50 @@ def _search_tiles(
         y0, x0, y1, x1 = tile
         part = rgb[y0:y1, x0:x1]
         if is_blank(part):
+            if progress is not None:
+                progress((number + 1) * n_points, len(tiles) * n_points)
             continue
         records = generator.generate(
             part,
             progress=_shifted(progress, number, len(tiles)),
             cancel=cancel,
         )
-        view = (0, 0, y1 - y0, x1 - x0)
-        records = [
-            record
-            for record in records
-            if not is_background(record, view, settings.background_fraction)
-        ]
-        _, objects = paint_objects(records, (y1 - y0, x1 - x0), settings)
-        for record in objects:
-            moved = record.moved(y0, x0, shape)
-            found.append(
-                TiledRecord(moved, tile, is_cut_by_tile(moved.bbox, tile, shape))
-            )
+        found += _objects_of_tile(records, tile, shape, settings)
     return found
+
+
+def _objects_of_tile(
+    records: Sequence[MaskRecord],
+    tile: HalfOpenBox,
+    shape: tuple[int, int],
+    settings: LabelSettings,
+) -> list[TiledRecord]:
+    """Make objects of the masks of one tile, which do not overlap.
+
+    What looks like background of a tile where nothing else is may be the middle of a
+    large object: it is handed on as doubtful.
+    """
+    y0, x0 = tile[:2]
+    size = _size(tile)
+    fraction = settings.background_fraction
+    is_behind = [is_background(record, (0, 0, *size), fraction) for record in records]
+    chosen = [r for r, behind in zip(records, is_behind, strict=True) if not behind]
+    _, objects = paint_objects(chosen, size, settings)
+    is_doubtful = not objects
+    if is_doubtful:
+        behind = [r for r, behind in zip(records, is_behind, strict=True) if behind]
+        _, objects = paint_objects(behind, size, settings)
+    moved = [record.moved(y0, x0, shape) for record in objects]
+    return [
+        TiledRecord(record, tile, is_cut_by_tile(record.bbox, tile, shape), is_doubtful)
+        for record in moved
+        if not is_doubtful or leaves_tile_only(record.bbox, tile, shape)
+    ]
+
+
+def _size(box: HalfOpenBox) -> tuple[int, int]:
+    """Return height and width of a half-open box."""
+    return box[2] - box[0], box[3] - box[1]
 
 
 def _shifted(progress: Progress | None, number: int, n_tiles: int) -> Progress | None:

@@ -32,11 +32,15 @@ class TiledRecord:
         Half-open box of the tile in the image.
     is_cut : bool
         Whether the mask ends at a border of the tile inside the image.
+    is_doubtful : bool
+        Whether it looks like background in its tile, and may be the middle of an object
+        larger than that: `join_tiles` keeps it if another tile shows the object's rim.
     """
 
     record: MaskRecord
     tile: HalfOpenBox
     is_cut: bool
+    is_doubtful: bool = False
 
 
 def tile_boxes(shape: tuple[int, int], side: int, overlap_px: int) -> list[HalfOpenBox]:
@@ -76,8 +80,34 @@ def is_cut_by_tile(
     bool
     """
     at_tile = touched_sides(bbox, tile)
-    inner = (side != end for side, end in zip(tile, (0, 0, *shape), strict=True))
+    inner = _inner_sides(tile, shape)
     return any(near and inside for near, inside in zip(at_tile, inner, strict=True))
+
+
+def leaves_tile_only(
+    bbox: HalfOpenBox, tile: HalfOpenBox, shape: tuple[int, int]
+) -> bool:
+    """Tell whether all sides of its tile that a mask reaches are inside the image.
+
+    Parameters
+    ----------
+    bbox, tile : (y0, x0, y1, x1)
+        Half-open boxes in the image.
+    shape : (H, W)
+        Size of the image.
+
+    Returns
+    -------
+    bool
+    """
+    at_tile = touched_sides(bbox, tile)
+    inner = _inner_sides(tile, shape)
+    return all(inside for near, inside in zip(at_tile, inner, strict=True) if near)
+
+
+def _inner_sides(tile: HalfOpenBox, shape: tuple[int, int]) -> list[bool]:
+    """Tell which sides of a tile are not the image's: top, left, bottom, right."""
+    return [side != end for side, end in zip(tile, (0, 0, *shape), strict=True)]
 
 
 def join_tiles(found: Sequence[TiledRecord]) -> list[TiledRecord]:
@@ -91,7 +121,8 @@ def join_tiles(found: Sequence[TiledRecord]) -> list[TiledRecord]:
     Returns
     -------
     list of TiledRecord
-        In the order of their first parts.
+        In the order of their first parts; without those of which all parts are
+        doubtful.
     """
     parent = list(range(len(found)))
 
@@ -107,7 +138,11 @@ def join_tiles(found: Sequence[TiledRecord]) -> list[TiledRecord]:
     groups: dict[int, list[TiledRecord]] = {}
     for index, item in enumerate(found):
         groups.setdefault(root(index), []).append(item)
-    return [_join(group) for group in groups.values()]
+    return [
+        _join(group)
+        for group in groups.values()
+        if not all(item.is_doubtful for item in group)
+    ]
 
 
 def _tile_ranges(length: int, side: int, overlap_px: int) -> list[tuple[int, int]]:
@@ -186,7 +221,8 @@ def _join(group: Sequence[TiledRecord]) -> TiledRecord:
         ),
         crop_box=tile,
     )
-    return TiledRecord(joined, tile, is_cut=False)
+    is_doubtful = any(item.is_doubtful for item in group)
+    return TiledRecord(joined, tile, is_cut=False, is_doubtful=is_doubtful)
 
 
 def _around(first: HalfOpenBox, second: HalfOpenBox) -> HalfOpenBox:

@@ -30,22 +30,6 @@ def yx_to_xy(points_yx: npt.ArrayLike) -> Coordinates:
     return np.ascontiguousarray(points[..., ::-1])
 
 
-def xy_to_yx(points_xy: npt.ArrayLike) -> Coordinates:
-    """Swap column and row; the inverse of `yx_to_xy`.
-
-    Parameters
-    ----------
-    points_xy : (..., 2) array-like
-        Column, row.
-
-    Returns
-    -------
-    (..., 2) float64 array
-        Row, column; a new array.
-    """
-    return yx_to_xy(points_xy)
-
-
 def box_yx_to_xy(box_yx: npt.ArrayLike) -> Coordinates:
     """Reorder box corners for the model.
 
@@ -61,11 +45,6 @@ def box_yx_to_xy(box_yx: npt.ArrayLike) -> Coordinates:
     """
     boxes = np.asarray(box_yx, dtype=np.float64)
     return np.ascontiguousarray(boxes[..., [1, 0, 3, 2]])
-
-
-def box_xy_to_yx(box_xy: npt.ArrayLike) -> Coordinates:
-    """Reorder ``x0, y0, x1, y1`` to ``y0, x0, y1, x1``; inverse of `box_yx_to_xy`."""
-    return box_yx_to_xy(box_xy)
 
 
 def half_open_to_xywh(box_yx: HalfOpenBox) -> list[int]:

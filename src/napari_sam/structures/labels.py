@@ -1,15 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Instance labels: painting records into one image, and edits that can be undone."""
+"""Edits of instance labels that can be undone."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_sam.errors import LabelsError
-from napari_sam.structures.arrays import HalfOpenBox, LabelImage
-from napari_sam.structures.candidates import MaskRecord
+from napari_sam.structures.arrays import HalfOpenBox
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,43 +66,3 @@ class LabelEdit:
             )
             raise LabelsError(msg)
         labels[y0:y1, x0:x1] = self.new
-
-
-def records_to_labels(
-    records: Sequence[MaskRecord], shape: tuple[int, int]
-) -> LabelImage:
-    """Paint records into one label image.
-
-    Where masks overlap, the one with the higher predicted IoU keeps the pixel; equal
-    scores favour the earlier record. What an overlap leaves of a mask may be in pieces:
-    `napari_sam.prediction.mask_cleanup.keep_largest_pieces` cuts those off.
-
-    Parameters
-    ----------
-    records : sequence of MaskRecord
-        Record ``i`` is painted with label ``i + 1``.
-    shape : (H, W)
-        Size of the plane.
-
-    Returns
-    -------
-    (H, W) uint32 array
-        0 is background.
-
-    Raises
-    ------
-    LabelsError
-        If a record belongs to a plane of another shape.
-    """
-    labels = np.zeros(shape, dtype=np.uint32)
-    scores = np.array([record.predicted_iou for record in records], dtype=np.float64)
-    # The best is painted last, over the others; a stable sort keeps earlier ones first.
-    for index in np.argsort(-scores, kind="stable")[::-1].tolist():
-        record = records[index]
-        if record.rle.size != tuple(shape):
-            msg = f"A mask of {record.rle.size} cannot be painted into {shape}."
-            raise LabelsError(msg)
-        crop, y0, x0 = record.crop()
-        h, w = crop.shape
-        labels[y0 : y0 + h, x0 : x0 + w][crop] = index + 1
-    return labels

@@ -17,6 +17,8 @@ BACKGROUND = 0
 FOREGROUND = 1
 PADDING = -1
 
+_IN_BATCHES = " Several objects at once are for predict_batch."
+
 
 def check_points(
     points_yx: npt.ArrayLike,
@@ -68,6 +70,50 @@ def check_points(
         )
         raise PromptError(msg)
     return points, labels
+
+
+def check_one_object(
+    points_yx: npt.ArrayLike | None,
+    point_labels: npt.ArrayLike | None,
+    box_yx: npt.ArrayLike | None,
+) -> None:
+    """Check that prompts have the shapes of a single object's, as they were given.
+
+    Parameters
+    ----------
+    points_yx : (N, 2) array-like or None
+        Row, column.
+    point_labels : (N,) array-like or None
+        One label for each point.
+    box_yx : (4,) array-like or None
+        ``y0, x0, y1, x1``.
+
+    Raises
+    ------
+    PromptError
+        If a shape differs.
+    """
+    if points_yx is not None:
+        shape = _as_numbers(points_yx, "points_yx").shape
+        if len(shape) != 2 or shape[1] != 2 or shape[0] == 0:
+            msg = (
+                f"points_yx has shape {shape}, but the points of one object are "
+                f"(N, 2) rows of y, x, N at least 1.{_IN_BATCHES}"
+            )
+            raise PromptError(msg)
+        if point_labels is not None:
+            found = _as_numbers(point_labels, "point_labels").shape
+            if found != shape[:1]:
+                msg = (
+                    f"point_labels has shape {found}, but {shape[0]} points need "
+                    f"{shape[0]} labels."
+                )
+                raise PromptError(msg)
+    if box_yx is not None:
+        shape = _as_numbers(box_yx, "box_yx").shape
+        if shape != (4,):
+            msg = f"box_yx has shape {shape}, but one box is y0, x0, y1, x1."
+            raise PromptError(msg + _IN_BATCHES)
 
 
 def check_boxes(boxes_yx: npt.ArrayLike, shape: tuple[int, int]) -> Coordinates:

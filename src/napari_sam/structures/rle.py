@@ -170,11 +170,6 @@ def encode_window(window: BoolMask, y0: int, x0: int, size: tuple[int, int]) -> 
     return Rle(size=(height, width), counts=counts)
 
 
-def from_counts(size: tuple[int, int], counts: npt.ArrayLike) -> Rle:
-    """Build an `Rle` from stored counts, e.g. of a JSON file."""
-    return Rle(size=size, counts=np.asarray(counts, dtype=np.int64))
-
-
 def _compress_counts(counts: _Indices) -> str:
     """Write counts as COCO text: steps from the count two back, five bits a letter."""
     letters = []
