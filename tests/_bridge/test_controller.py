@@ -408,3 +408,29 @@ def test_image_that_cannot_be_read_is_told(viewer, session, monkeypatch):
     is_broken.clear()
     add_point(controller, 20, 20)
     assert controller.annotator.phase.candidates is not None
+
+
+def test_next_object_begins_with_a_positive_point(controller, centres):
+    add_point(controller, *centres[0][:2])
+    controller.prompts.set_polarity("negative")
+    controller.accept()
+    assert controller.prompts.polarity == "positive"
+
+
+def test_no_labels_layer_means_a_new_one(viewer, controller, centres):
+    first = controller.labels_layer
+    controller.use_labels(None)
+    add_point(controller, *centres[0][:2])
+    controller.accept()
+    assert controller.labels_layer != first
+    assert controller.labels_layer in viewer.layers
+    assert (first.data.max(), controller.labels_layer.data.max()) == (0, 1)
+
+
+def test_message_does_not_speak_of_a_mask_that_is_gone(controller, centres):
+    messages = []
+    controller.message_changed.connect(messages.append)
+    add_point(controller, *centres[0][:2])
+    assert messages[-1].startswith("Mask of")
+    controller.prompts.points.remove([0])
+    assert messages[-1].startswith("Ready")

@@ -92,3 +92,11 @@ def test_hidden_panel_still_gets_its_result(viewer, widget, wait):
     wait(lambda: "blobs objects" in viewer.layers, timeout=60)
     widget.parent().show()
     assert widget.run.isEnabled()
+
+
+def test_squeezed_panel_hides_no_button(widget):
+    """Sideways nothing scrolls, so the panel asks for the width of its content."""
+    content = widget.content.minimumSizeHint().width()
+    assert widget.minimumSizeHint().width() > content
+    widget.resize(widget.minimumSizeHint())
+    assert widget.viewport().width() >= content

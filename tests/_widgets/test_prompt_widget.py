@@ -146,15 +146,33 @@ def test_combo_boxes_follow_the_layer_list(viewer, widget, blobs):
     assert not widget.start.isEnabled()
 
 
-def test_labels_combo_shows_where_objects_go(viewer, started, blobs, centres, notices):
+def choose_labels(widget, name):
+    """Choose in the combo box as the mouse does."""
+    box = widget.labels.native
+    box.setCurrentIndex(box.findText(name))
+    box.activated.emit(box.currentIndex())
+
+
+def test_labels_combo_shows_where_objects_go(viewer, started, blobs, notices):
+    controller = started.session.controller
     assert started.labels.value == layer(viewer, "SAM objects")
     other = viewer.add_labels(np.zeros(blobs.labels.shape, int), name="mine")
-    started.labels.value = other
-    assert started.session.controller.labels_layer == other
-    small = viewer.add_labels(np.zeros((5, 5), int), name="small")
-    started.labels.value = small
+    choose_labels(started, "mine")
+    assert controller.labels_layer == other
+    viewer.add_labels(np.zeros((5, 5), int), name="small")
+    choose_labels(started, "small")
     assert "shape" in notices[-1]
     assert started.labels.value == other
+    # A layer that goes is replaced when something is accepted, not before.
+    viewer.layers.remove("mine")
+    assert controller.labels_layer == other
+    assert started.labels.value is None
+
+
+def test_new_labels_layer_on_request(viewer, started):
+    choose_labels(started, "new layer")
+    assert started.labels.value.name == "SAM objects [1]"
+    assert started.session.controller.labels_layer == started.labels.value
 
 
 def test_hidden_panel_lets_go_and_comes_back(viewer, started, mouse, wait, centres):
@@ -194,6 +212,13 @@ def test_plugin_from_the_menu_and_its_command(
         mouse.click(layer(viewer, "SAM points"), centres[0][:2])
         get_app_model().injection_store.inject(accept)()  # as napari's menus call it
         wait(lambda: layer(viewer, "SAM objects").data.max() == 1)
+
+
+def test_removed_image_is_told(viewer, started):
+    viewer.layers.remove("blobs")
+    started.session.pump()
+    assert started.session.controller is None
+    assert "removed" in started.message.text()
 
 
 @pytest.mark.render

@@ -4,8 +4,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_sam.annotation.commit_policy import Overlap, plan_commit
+from napari_sam.annotation.commit_policy import Overlap, clean_mask, plan_commit
 from napari_sam.errors import LabelsError
+from napari_sam.structures.prompts import PointPrompt
 
 MASK = np.array([[1, 1, 0], [1, 1, 0]], bool)
 EXISTING = np.array([[0, 5, 5], [0, 5, 5]], np.uint16)
@@ -35,3 +36,46 @@ def test_mask_inside_others_is_refused_when_they_are_kept():
     with pytest.raises(LabelsError, match="overwrite"):
         plan_commit(MASK, full, BOX, 9, Overlap.KEEP)
     assert (plan_commit(MASK, full, BOX, 9, Overlap.OVERWRITE).new == 9).sum() == 4
+
+
+@pytest.fixture
+def disc():
+    """A disc of radius 12 with a pinhole, and a speck of four pixels beside it."""
+    y, x = np.mgrid[:40, :60]
+    clean = (y - 20) ** 2 + (x - 20) ** 2 <= 144
+    mask = clean.copy()
+    mask[20, 22] = False
+    mask[5:7, 50:52] = True
+    return mask, clean
+
+
+def test_cleaning_drops_specks_and_fills_pinholes(disc):
+    mask, clean = disc
+    before = mask.copy()
+    np.testing.assert_array_equal(clean_mask(mask), clean)
+    np.testing.assert_array_equal(mask, before)
+
+
+def test_pieces_under_positive_points_stay(disc):
+    mask, clean = disc
+    on_speck, on_disc = PointPrompt((5.2, 50.9)), PointPrompt((20, 20))
+    speck = mask & (np.arange(60) >= 50)
+    np.testing.assert_array_equal(clean_mask(mask, [on_speck]), speck)
+    np.testing.assert_array_equal(clean_mask(mask, [on_speck, on_disc]), clean | speck)
+    beside = [PointPrompt((39, 59)), PointPrompt((-3, 99))]
+    np.testing.assert_array_equal(clean_mask(mask, beside), clean)
+
+
+def test_hole_with_a_negative_point_and_rings_stay_open(disc):
+    mask, clean = disc
+    opened = clean_mask(mask, [PointPrompt((20, 22), label=0)])
+    assert (clean & ~opened).sum() == 1
+    y, x = np.mgrid[:40, :60]
+    ring = clean & ((y - 20) ** 2 + (x - 20) ** 2 > 64)
+    np.testing.assert_array_equal(clean_mask(ring), ring)
+
+
+@pytest.mark.parametrize("value", [False, True])
+def test_cleaning_leaves_plain_masks_alone(value):
+    mask = np.full((3, 4), value)
+    np.testing.assert_array_equal(clean_mask(mask), mask)

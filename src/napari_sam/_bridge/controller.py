@@ -21,7 +21,7 @@ from napari_sam._bridge.label_layer import (
     make_label_layer,
 )
 from napari_sam._bridge.preview_layer import PreviewLayer
-from napari_sam._bridge.prompt_layers import CollectedPrompts, PromptLayers
+from napari_sam._bridge.prompt_layers import POSITIVE, CollectedPrompts, PromptLayers
 from napari_sam.annotation.annotator import Annotator
 from napari_sam.annotation.phases import Editing, Loading
 from napari_sam.errors import ImageError, NapariSamError, PhaseError
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from napari_sam.annotation.ports import JobRunner, PlaneKey, Segmenter
     from napari_sam.structures.candidates import Candidates
 
+READY_TEXT = "Ready: click on an object, or draw a box around it."
 TRANSFORM_EVENTS = ("scale", "translate", "rotate", "shear", "affine")
 
 
@@ -193,10 +194,7 @@ class PromptController:
         """
         self._require_active()
         if self._is_gone(self._store.layer):
-            self._store.disconnect()
-            self._store = self._new_store()
-            self.annotator.replace_labels(self._store)
-            self.labels_changed.emit()
+            self.use_labels(None)
         self.annotator.commit()
 
     def discard(self) -> None:
@@ -209,17 +207,19 @@ class PromptController:
         """Show another candidate."""
         self.annotator.choose(index)
 
-    def use_labels(self, layer: Labels) -> None:
-        """Write to another labels layer from now on.
+    def use_labels(self, layer: Labels | None) -> None:
+        """Write to another labels layer from now on; None makes a new one.
 
         Raises
         ------
         LabelsError
             If the layer does not fit the image.
         """
-        if layer == self._store.layer:
+        if layer is not None and layer == self._store.layer:
             return
-        store = LayerLabelStore(layer, self._map)
+        store = (
+            self._new_store() if layer is None else LayerLabelStore(layer, self._map)
+        )
         self._store.disconnect()
         self._store = store
         self.annotator.replace_labels(store)
@@ -302,13 +302,13 @@ class PromptController:
         if isinstance(self.annotator.phase, Editing):
             return
         self.message_changed.emit(
-            "Ready: click on an object, or draw a box around it."
-            if is_ready
-            else "Looking at the image ..."
+            READY_TEXT if is_ready else "Looking at the image ..."
         )
 
     def _on_accepted(self, accepted: AcceptedObject) -> None:
         self.prompts.clear(accepted.plane)
+        # An object begins with a point on it, whatever corrected the one before.
+        self.prompts.set_polarity(POSITIVE)
         self.message_changed.emit(
             f"Object {accepted.object_id} written. Prompt the next one."
         )
@@ -362,3 +362,5 @@ class PromptController:
             self.message_changed.emit(
                 f"{found.n_boxes} boxes on this plane: the one touched last counts."
             )
+        elif found.prompts.is_empty and not self.annotator.is_embedding:
+            self.message_changed.emit(READY_TEXT)

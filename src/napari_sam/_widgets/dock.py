@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import QApplication, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 from napari_sam._bridge.diagnostics import diagnostics
@@ -48,6 +48,12 @@ class Dock(QScrollArea):
         self.column = QVBoxLayout(self.content)
         self.setWidget(self.content)
         self.attempt(apply_weights_preferences)
+
+    def minimumSizeHint(self) -> QSize:
+        """Ask for the width of the content: it is never scrolled sideways."""
+        width = self.content.minimumSizeHint().width()
+        width += self.verticalScrollBar().sizeHint().width() + 2 * self.frameWidth()
+        return QSize(width, super().minimumSizeHint().height())
 
     def reset_choices(self, event: Any = None) -> None:
         """Follow the layer list; napari calls it when layers come and go."""

@@ -82,7 +82,8 @@ class PromptWidget(Dock):
         self.tools.chosen.connect(self._use_tool)
         self.overlap.currentIndexChanged.connect(self._use_overlap)
         self.model.chosen.connect(self._use_model)
-        self.labels.changed.connect(self._use_labels)
+        # The user's choice only; magicgui would not tell of "new layer" either.
+        self.labels.native.activated.connect(self._use_labels)
         self._controller: PromptController | None = None
         self._show_state()
 
@@ -138,6 +139,7 @@ class PromptWidget(Dock):
     def _toggle(self) -> None:
         if self._controller is not None:
             self.session.stop_prompts()
+            self.message.setText("")
             return
         if self.image.value is None:
             self.message.setText("Open an image first.")
@@ -170,10 +172,10 @@ class PromptWidget(Dock):
         if self._controller is not None:
             self.session.use_model(self.model.spec)
 
-    def _use_labels(self, layer: Labels | None) -> None:
-        if self._controller is None or layer is None:
+    def _use_labels(self, _index: int) -> None:
+        if self._controller is None:
             return
-        if not self.attempt(self._controller.use_labels, layer):
+        if not self.attempt(self._controller.use_labels, self.labels.value):
             self._show_labels()
 
     def _follow_controller(self, controller: PromptController | None) -> None:
@@ -193,8 +195,6 @@ class PromptWidget(Dock):
             self._use_overlap()
             self._show_polarity(controller.prompts.polarity)
             self._show_labels()
-        elif before is not None:
-            self.message.setText("")
         self._show_state()
 
     def _follow_model(self, status: ModelStatus) -> None:
@@ -216,9 +216,8 @@ class PromptWidget(Dock):
         """Let the combo box show the layer that is written to."""
         if self._controller is not None:
             layer = self._controller.labels_layer
-            if layer in self.labels.choices:
-                with self.labels.changed.blocked():
-                    self.labels.value = layer
+            # A layer that is gone is replaced by a new one at the next object.
+            self.labels.value = layer if layer in self.labels.choices else None
 
     def _show_state(self, *_: Any) -> None:
         """Enable what can be done now."""

@@ -18,9 +18,10 @@ from collections import OrderedDict
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
 from psygnal import Signal
 
-from napari_sam.annotation.commit_policy import Overlap, plan_commit
+from napari_sam.annotation.commit_policy import Overlap, clean_mask, plan_commit
 from napari_sam.annotation.job import Job, JobContext, Priority
 from napari_sam.annotation.jobs import InlineRunner
 from napari_sam.annotation.objects import AcceptedObject
@@ -192,8 +193,11 @@ class Annotator:
             self._enter(Editing(segmenter, plane, prompts))
         source, cache = self._source, self._embeddings
         self._runner.submit(
-            lambda context: segmenter.predict(
-                _embed(segmenter, source, plane, cache, context), prompts
+            lambda context: _clean(
+                segmenter.predict(
+                    _embed(segmenter, source, plane, cache, context), prompts
+                ),
+                prompts,
             ),
             priority=Priority.INTERACTIVE,
             lane=f"{self._lane}-answer",
@@ -334,6 +338,12 @@ class Annotator:
     def _enter(self, phase: Phase) -> None:
         self._phase = phase
         self.phase_changed.emit(phase)
+
+
+def _clean(candidates: Candidates, prompts: PromptSet) -> Candidates:
+    """Clean the masks where the model runs; what is shown is what is written."""
+    masks = [clean_mask(mask, prompts.points) for mask in candidates.masks]
+    return replace(candidates, masks=np.stack(masks))
 
 
 def _embed(
