@@ -23,7 +23,7 @@ AUTO_DEFAULTS = MappingProxyType(
     {
         "points_per_side": 24,
         "pred_iou_thresh": 0.5,
-        "stability_score_thresh": 0.5,
+        "stability_score_thresh": 0.6,
     }
 )
 
