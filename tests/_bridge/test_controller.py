@@ -58,15 +58,10 @@ def test_click_on_every_blob(controller, blobs, centres, iou):
         assert iou(shown, blobs.labels == label) > 0.75
         controller.accept()
         written = controller.labels_layer.data == number
-        np.testing.assert_array_equal(written, shown & ~_earlier(controller, number))
+        np.testing.assert_array_equal(written, shown)
         assert len(controller.prompts.points.data) == 0
         assert not controller.preview_layer.visible
     assert controller.labels_layer.data.max() == len(centres)
-
-
-def _earlier(controller, number):
-    data = controller.labels_layer.data
-    return (data > 0) & (data < number)
 
 
 def test_box_on_a_blob(controller, blobs, iou):
@@ -434,3 +429,52 @@ def test_message_does_not_speak_of_a_mask_that_is_gone(controller, centres):
     assert messages[-1].startswith("Mask of")
     controller.prompts.points.remove([0])
     assert messages[-1].startswith("Ready")
+
+
+def test_preview_leaves_out_what_existing_objects_keep(controller, blobs, centres):
+    y, x, _ = centres[0]
+    shape = blobs.labels.shape
+    labels, messages = controller.labels_layer, []
+    controller.message_changed.connect(messages.append)
+    add_point(controller, y, x)
+    whole = preview_mask(controller, shape)
+    top = np.zeros(shape, bool)
+    top[: y - 1] = True
+    labels.data_setitem(np.nonzero(top), 5)  # as the user's brush does
+    np.testing.assert_array_equal(preview_mask(controller, shape), whole & ~top)
+    labels.undo()
+    np.testing.assert_array_equal(preview_mask(controller, shape), whole)
+    labels.redo()
+    controller.annotator.overlap = Overlap.OVERWRITE
+    np.testing.assert_array_equal(preview_mask(controller, shape), whole)
+    labels.preserve_labels = True
+    shown = preview_mask(controller, shape)
+    np.testing.assert_array_equal(shown, whole & ~top)
+    controller.accept()
+    np.testing.assert_array_equal((labels.data > 0) & ~top, shown)
+    controller.message_changed.disconnect(messages.append)
+
+
+def test_mask_on_existing_objects_alone_is_told(controller, blobs, centres):
+    messages = []
+    controller.message_changed.connect(messages.append)
+    controller.labels_layer.data = np.full(blobs.labels.shape, 3, np.uint32)
+    add_point(controller, *centres[0][:2])
+    assert not controller.preview_layer.visible
+    assert "already" in messages[-1]
+
+
+def test_negative_points_alone_give_no_mask(controller, centres):
+    messages = []
+    controller.message_changed.connect(messages.append)
+    y, x, _ = centres[0]
+    controller.prompts.set_polarity("negative")
+    add_point(controller, 2, 2)
+    assert "on the object as well" in messages[-1]
+    assert not controller.preview_layer.visible
+    controller.prompts.set_polarity("positive")
+    add_point(controller, y, x)
+    assert controller.preview_layer.visible
+    controller.prompts.points.remove([1])
+    assert not controller.preview_layer.visible
+    assert "on the object as well" in messages[-1]

@@ -184,3 +184,20 @@ def test_remove_takes_both_layers(viewer, prompts):
     prompts.remove_from(viewer)
     assert len(viewer.layers) == 1
     assert prompts.is_gone
+
+
+@pytest.mark.parametrize("tool", ["point", "box"])
+def test_tool_of_a_removed_layer_makes_it_anew(viewer, prompts, changes, tool):
+    layer = prompts.points if tool == "point" else prompts.boxes
+    viewer.layers.remove(layer)
+    prompts.forget(layer)
+    prompts.use_tool(viewer, tool)
+    anew = prompts.points if tool == "point" else prompts.boxes
+    assert anew in viewer.layers
+    assert viewer.layers.selection.active == anew
+    assert len(viewer.layers) == 3
+    prompts.points.add([10, 20])
+    assert changes[-1].points == (PointPrompt((10, 20), 1),)
+    prompts.boxes.add_rectangles(rectangle(9.5, 4.5, 30.5, 20.5))
+    assert changes[-1].points == (PointPrompt((10, 20), 1),)
+    assert changes[-1].box == BoxPrompt(10, 5, 31, 21)

@@ -116,7 +116,7 @@ def test_failed_load_is_told_and_the_next_works(
     session.grid_finished.connect(lambda *result: finished.append(result))
     session.start_grid(image, SPEC, LOOSE)
     assert warnings_shown == ["No such weights."]
-    assert finished == [(None, None)]
+    assert finished == [(None, None, "No result: No such weights.")]
     assert isinstance(session.models.status, NoModel)
     assert not session.is_grid_running
     session.start_grid(image, SPEC, LOOSE)
@@ -201,7 +201,8 @@ def test_region_without_inside_is_refused(viewer, session, image, kind):
     if kind == "outside":
         session.start_grid(image, SPEC, LOOSE, region)
         assert "does not touch" in str(shown[0])
-        assert finished == [(None, None)]
+        assert finished[0][:2] == (None, None)
+        assert "does not touch" in finished[0][2]
     else:
         with pytest.raises(SettingsError, match="no rectangle"):
             session.start_grid(image, SPEC, LOOSE, region)
@@ -225,7 +226,7 @@ def test_image_without_anything_gives_no_objects(viewer, session, value):
     finished = []
     session.grid_finished.connect(lambda *result: finished.append(result))
     session.start_grid(image, SPEC, {})
-    layer, result = finished[0]
+    layer, result, _ = finished[0]
     assert layer.data.max() == 0
     assert len(layer.features) == 0
     assert result.records == ()

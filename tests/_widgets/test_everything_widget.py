@@ -82,6 +82,7 @@ def test_failure_leaves_no_dead_button(widget, wait, monkeypatch):
     widget.run.click()
     wait(lambda: not widget.session.is_grid_running)
     assert [str(error) for error in seen] == ["CUDA out of memory"]
+    assert widget.message.text() == "No result: CUDA out of memory"
     assert widget.run.isEnabled()
     assert not widget.cancel.isEnabled()
 
@@ -100,3 +101,25 @@ def test_squeezed_panel_hides_no_button(widget):
     assert widget.minimumSizeHint().width() > content
     widget.resize(widget.minimumSizeHint())
     assert widget.viewport().width() >= content
+
+
+def test_empty_viewer_asks_for_an_image(viewer, docked, blobs):
+    widget = docked(EverythingWidget)
+    assert widget.message.text() == "Open an image to begin."
+    viewer.add_image(blobs.image, rgb=True)
+    assert widget.message.text() == ""
+
+
+def test_cancelled_before_the_first_mask(widget, wait):
+    widget.run.click()
+    widget.cancel.click()  # the model is still being loaded
+    wait(lambda: not widget.session.is_busy)
+    assert widget.message.text() == "Cancelled before the first mask."
+
+
+def test_nothing_found_says_what_to_do(widget, wait):
+    widget.settings.set_value("pred_iou_thresh", 1.0)
+    widget.settings.set_value("points_per_side", 2)
+    widget.run.click()
+    wait(lambda: not widget.session.is_grid_running, timeout=60)
+    assert "lower the thresholds" in widget.message.text()

@@ -241,3 +241,19 @@ def test_copy_diagnostics(widget):
     text = QApplication.clipboard().text()
     assert "napari: " in text
     assert "qt: " in text
+
+
+def test_negative_tool_brings_a_removed_points_layer_back(viewer, started):
+    viewer.layers.remove("SAM points")
+    started.session.pump()
+    started.tools.negative.click()
+    assert viewer.layers.selection.active == layer(viewer, "SAM points")
+    assert started.session.controller.prompts.polarity == "negative"
+    assert started.tools.negative.isChecked()
+
+
+def test_empty_viewer_asks_for_an_image(viewer, docked, blobs):
+    widget = docked(PromptWidget)
+    assert widget.message.text() == "Open an image to begin."
+    viewer.add_image(blobs.image, rgb=True)
+    assert widget.message.text() == ""

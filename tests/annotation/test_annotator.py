@@ -262,3 +262,39 @@ def test_leaving_a_plane_cancels_its_embedding(stack_source, store, segmenter):
     assert states == [((0,), False), ((1,), False), ((1,), True)]
     assert segmenter.n_embedded == 1
     assert errors == []
+
+
+@pytest.mark.parametrize("overlap", list(Overlap))
+def test_plan_is_what_commit_writes(annotator, store, overlap):
+    assert annotator.planned_mask() is None
+    store.array[2:12, 5] = 4  # two columns of the rectangle on its left
+    annotator.overlap = overlap
+    annotator.set_prompts(FLAT, click(6, 9))
+    planned = annotator.planned_mask()
+    assert planned.sum() == (70 if overlap is Overlap.KEEP else 100)
+    annotator.commit()
+    np.testing.assert_array_equal(store.array == 5, planned)
+
+
+def test_plan_follows_labels_and_overlap(annotator, store):
+    sizes = []
+    annotator.set_prompts(FLAT, click(10, 5))
+    annotator.candidates_changed.connect(
+        lambda: sizes.append(int(annotator.planned_mask().sum()))
+    )
+    store.array[2:7, 3:13] = 4
+    annotator.announce()
+    annotator.overlap = Overlap.OVERWRITE
+    annotator.overlap = Overlap.KEEP
+    annotator.replace_labels(type(store)(np.zeros_like(store.array)))
+    assert sizes == [50, 100, 50, 100]
+
+
+def test_plane_asked_for_longest_ago_is_forgotten_first(segmenter, source, monkeypatch):
+    monkeypatch.setattr("napari_sam.annotation.answers.MAX_EMBEDDINGS", 2)
+    planes = type(source)(np.stack([source.array] * 3))
+    annotator = Annotator(planes, None)
+    annotator.attach(segmenter)
+    for index in (0, 1, 0, 2, 0):
+        annotator.set_prompts(PlaneKey((1, 2), (index,)), click(5, 5))
+    assert segmenter.n_embedded == 3

@@ -4,7 +4,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_sam.annotation.commit_policy import Overlap, clean_mask, plan_commit
+from napari_sam.annotation.commit_policy import (
+    Overlap,
+    clean_mask,
+    plan_commit,
+    writable_part,
+)
 from napari_sam.errors import LabelsError
 from napari_sam.structures.prompts import PointPrompt
 
@@ -79,3 +84,22 @@ def test_hole_with_a_negative_point_and_rings_stay_open(disc):
 def test_cleaning_leaves_plain_masks_alone(value):
     mask = np.full((3, 4), value)
     np.testing.assert_array_equal(clean_mask(mask), mask)
+
+
+def test_slivers_cut_off_by_kept_objects_are_not_written():
+    mask = np.ones((5, 9), bool)
+    existing = np.zeros((5, 9), np.uint8)
+    existing[:, 6] = 3  # six columns on the left of it, two on the right
+    left, right = np.zeros_like(mask), np.zeros_like(mask)
+    left[:, :6] = right[:, 7:] = True
+    for points, expected in [
+        ([], left),
+        ([PointPrompt((2, 6))], left),
+        ([PointPrompt((2, 8))], right),
+        ([PointPrompt((2, 8)), PointPrompt((2, 0))], left | right),
+    ]:
+        part = writable_part(mask, existing, Overlap.KEEP, points)
+        np.testing.assert_array_equal(part, expected)
+        edit = plan_commit(mask, existing, (0, 0, 5, 9), 7, Overlap.KEEP, points)
+        np.testing.assert_array_equal(edit.new == 7, expected)
+    assert writable_part(mask, existing, Overlap.OVERWRITE).all()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
 from psygnal import Signal
 
 from napari_sam._bridge.coordinates import PlaneMap
@@ -23,6 +24,7 @@ from napari_sam._bridge.label_layer import (
 from napari_sam._bridge.preview_layer import PreviewLayer
 from napari_sam._bridge.prompt_layers import POSITIVE, CollectedPrompts, PromptLayers
 from napari_sam.annotation.annotator import Annotator
+from napari_sam.annotation.commit_policy import ALL_TAKEN
 from napari_sam.annotation.phases import Editing, Loading
 from napari_sam.errors import ImageError, NapariSamError, PhaseError
 
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 
     from napari_sam.annotation.objects import AcceptedObject
     from napari_sam.annotation.ports import JobRunner, PlaneKey, Segmenter
-    from napari_sam.structures.candidates import Candidates
+    from napari_sam.structures.arrays import BoolMask
 
 READY_TEXT = "Ready: click on an object, or draw a box around it."
 TRANSFORM_EVENTS = ("scale", "translate", "rotate", "shear", "affine")
@@ -96,8 +98,8 @@ class PromptController:
         self._preview = PreviewLayer(self._map)
         self.prompts = PromptLayers(self._map)
         self.annotator = Annotator(self._source, self._store, runner)
+        self._store.changed.connect(self.annotator.announce)
         self._plane: PlaneKey | None = None
-        self._shown: tuple[Candidates | None, int] = (None, 0)
         self._is_active = False
         self._is_stopped = False
         self._preview.add_to(viewer)
@@ -181,7 +183,10 @@ class PromptController:
         if self._plane is None or isinstance(self.annotator.phase, Loading):
             return
         found = self.prompts.collect(self._plane)
-        self.annotator.set_prompts(self._plane, found.prompts)
+        if found.is_only_negative:
+            self.annotator.discard()  # the answer would be the background
+        else:
+            self.annotator.set_prompts(self._plane, found.prompts)
         self._tell(found)
 
     def accept(self) -> None:
@@ -222,6 +227,7 @@ class PromptController:
         )
         self._store.disconnect()
         self._store = store
+        store.changed.connect(self.annotator.announce)
         self.annotator.replace_labels(store)
         self.labels_changed.emit()
 
@@ -229,7 +235,7 @@ class PromptController:
         """List what is listened to while active, and who listens."""
         events = self.image.events
         pairs: list[tuple[Any, Any]] = [
-            (self.annotator.candidates_changed, self._on_candidates),
+            (self.annotator.candidates_changed, self._show_mask),
             (self.annotator.embedding_changed, self._on_embedding),
             (self.annotator.accepted, self._on_accepted),
             (self.annotator.failed, self._report),
@@ -283,27 +289,23 @@ class PromptController:
         self.annotator.prepare(plane)
         self.refresh()
 
-    def _on_candidates(self, candidates: Candidates | None, chosen: int) -> None:
-        self._shown = (candidates, chosen)
+    def _show_mask(self) -> None:
+        """Show the pixels that would be written now."""
         viewer, phase = self._viewer(), self.annotator.phase
-        if candidates is None or viewer is None or not isinstance(phase, Editing):
+        mask = self.annotator.planned_mask()
+        if mask is None or viewer is None or not isinstance(phase, Editing):
             self._preview.clear()
             return
-        self._preview.show(viewer, phase.plane, candidates.masks[chosen])
-        score = float(candidates.predicted_iou[chosen])
-        area = int(candidates.masks[chosen].sum())
-        self.message_changed.emit(
-            f"Mask of {area} pixels, predicted IoU {score:.2f}. Accept or correct it."
-            if area
-            else "The model found nothing there. Move the prompt or add another."
-        )
+        self._preview.show(viewer, phase.plane, mask)
+        self.message_changed.emit(_describe(mask, phase))
 
     def _on_embedding(self, plane: PlaneKey, is_ready: bool) -> None:  # noqa: FBT001  a signal's payload
         if isinstance(self.annotator.phase, Editing):
             return
-        self.message_changed.emit(
-            READY_TEXT if is_ready else "Looking at the image ..."
-        )
+        if is_ready:
+            self._tell(self.prompts.collect(plane))
+        else:
+            self.message_changed.emit("Looking at the image ...")
 
     def _on_accepted(self, accepted: AcceptedObject) -> None:
         self.prompts.clear(accepted.plane)
@@ -347,14 +349,16 @@ class PromptController:
         for layer in own:
             for name in TRANSFORM_EVENTS if layer is not None else ():
                 setattr(layer, name, place[name])
-        self._on_candidates(*self._shown)
+        self._show_mask()
 
     def _is_gone(self, layer: Labels) -> bool:
         viewer = self._viewer()
         return viewer is not None and layer not in viewer.layers
 
     def _tell(self, found: CollectedPrompts) -> None:
-        if found.n_outside:
+        if found.is_only_negative:
+            self.message_changed.emit("Add a point on the object as well.")
+        elif found.n_outside:
             self.message_changed.emit(
                 f"{found.n_outside} prompt(s) beside the image or too small: left out."
             )
@@ -364,3 +368,14 @@ class PromptController:
             )
         elif found.prompts.is_empty and not self.annotator.is_embedding:
             self.message_changed.emit(READY_TEXT)
+
+
+def _describe(mask: BoolMask, phase: Editing) -> str:
+    """One line on a mask that would be written and the answer it comes from."""
+    if phase.candidates is None or not phase.candidates.masks[phase.chosen].any():
+        return "The model found nothing there. Move the prompt or add another."
+    if not mask.any():
+        return ALL_TAKEN
+    area = np.count_nonzero(mask)
+    score = float(phase.candidates.predicted_iou[phase.chosen])
+    return f"Mask of {area} pixels, predicted IoU {score:.2f}. Accept or correct it."

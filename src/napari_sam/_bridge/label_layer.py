@@ -7,9 +7,10 @@ the cost does not depend on the size of the layer and Ctrl-Z takes an object bac
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from psygnal import Signal
 
 from napari_sam._bridge.preview_layer import PLUGIN_NAME
 from napari_sam.errors import LabelsError
@@ -39,7 +40,14 @@ class LayerLabelStore:
     ------
     LabelsError
         If the layer does not lie on the image pixel by pixel, or cannot be edited.
+
+    Attributes
+    ----------
+    changed : Signal()
+        Others changed labels, or what may be written over.
     """
+
+    changed: ClassVar[Signal] = Signal()
 
     def __init__(self, layer: Labels, plane_map: PlaneMap) -> None:
         check_alignment(layer, plane_map)
@@ -48,11 +56,20 @@ class LayerLabelStore:
         self._is_writing = False
         layer.events.paint.connect(self._on_paint)
         layer.events.data.connect(self._on_data)
+        for event in self._change_events():
+            event.connect(self._on_change)
 
     def disconnect(self) -> None:
         """Stop listening to the layer."""
         self.layer.events.paint.disconnect(self._on_paint)
         self.layer.events.data.disconnect(self._on_data)
+        for event in self._change_events():
+            event.disconnect(self._on_change)
+
+    def _change_events(self) -> list[Any]:
+        """Events of edited pixels, of data shown anew (undo, redo), of the option."""
+        events = self.layer.events
+        return [events.labels_update, events.set_data, events.preserve_labels]
 
     @property
     def keeps_existing(self) -> bool:
@@ -122,6 +139,10 @@ class LayerLabelStore:
         """Count a brush stroke or fill of the user's: it used the selected label."""
         if not self._is_writing and self._highest is not None:
             self._highest = max(self._highest, int(self.layer.selected_label))
+
+    def _on_change(self, event: Any = None) -> None:
+        if not self._is_writing:
+            self.changed.emit()
 
     def _on_data(self, event: Any = None) -> None:
         """Forget the count of another array: it is made when an id is needed."""

@@ -51,6 +51,13 @@ class CollectedPrompts:
     n_outside: int = 0
     n_boxes: int = 0
 
+    @property
+    def is_only_negative(self) -> bool:
+        """Whether all that is said is what the object is not."""
+        points = self.prompts.points
+        has_object = self.prompts.box is not None or any(p.label for p in points)
+        return bool(points) and not has_object
+
 
 class PromptLayers:
     """Makes the two layers, listens to them and reads them.
@@ -81,35 +88,50 @@ class PromptLayers:
 
     def add_to(self, viewer: ViewerModel) -> None:
         """Add both layers on top and make the points layer the active one."""
-        from napari.layers import Points, Shapes
+        self._add_boxes(viewer)
+        self._add_points(viewer)
+        self.use_tool(viewer, "point")
 
-        common = {
-            "ndim": self._map.ndim,
-            "metadata": {PLUGIN_NAME: {"role": "prompts"}},
-            **self._map.transforms(),
-        }
-        size = max(3.0, 0.018 * max(self._map.shape[-2:]))
+    def _add_boxes(self, viewer: ViewerModel) -> None:
+        from napari.layers import Shapes
+
         self.boxes = Shapes(
             name="SAM boxes",
             edge_color=BOX_COLOR,
-            edge_width=size / 5,
+            edge_width=self._size / 5,
             face_color="transparent",
-            **common,
+            **self._common(),
         )
+        self._active_box = -1
+        viewer.add_layer(self.boxes)
+
+    def _add_points(self, viewer: ViewerModel) -> None:
+        from napari.layers import Points
+
         self.points = Points(
             name="SAM points",
-            size=size,
+            size=self._size,
             property_choices={"polarity": [POSITIVE, NEGATIVE]},
             face_color="polarity",
             face_color_cycle=COLORS,
             border_color="white",
             border_width=0.1,
-            **common,
+            **self._common(),
         )
-        viewer.add_layer(self.boxes)
         viewer.add_layer(self.points)
         self.set_polarity(POSITIVE)
-        self.use_tool(viewer, "point")
+
+    @property
+    def _size(self) -> float:
+        """Diameter of a point, in pixels of the image."""
+        return max(3.0, 0.018 * max(self._map.shape[-2:]))
+
+    def _common(self) -> dict[str, Any]:
+        return {
+            "ndim": self._map.ndim,
+            "metadata": {PLUGIN_NAME: {"role": "prompts"}},
+            **self._map.transforms(),
+        }
 
     def remove_from(self, viewer: ViewerModel) -> None:
         """Take the layers out of the viewer."""
@@ -183,9 +205,19 @@ class PromptLayers:
         points.feature_defaults = {"polarity": polarity}
 
     def use_tool(self, viewer: ViewerModel, tool: str) -> None:
-        """Make the layer of a tool ("point" or "box") active and ready to draw."""
+        """Make the layer of a tool ("point" or "box") active and ready to draw.
+
+        A layer that the user removed is made anew; its next points are positive.
+        """
+        if (self.points if tool == "point" else self.boxes) is None:
+            was_connected = self._is_connected
+            self.disconnect()
+            add = self._add_points if tool == "point" else self._add_boxes
+            add(viewer)
+            if was_connected:
+                self.connect()
         layer = self.points if tool == "point" else self.boxes
-        if layer is None:
+        if layer is None:  # pragma: no cover  it was just made
             return
         viewer.layers.selection.active = layer
         layer.mode = "add" if tool == "point" else "add_rectangle"

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from napari_sam.annotation.ports import JobRunner, Segmenter
 
 
+CANCELLED_EARLY = "Cancelled before the first mask."
+
+
 class ViewerSession:
     """What all docks of one viewer share.
 
@@ -61,8 +64,8 @@ class ViewerSession:
         The last error that was reported, with its traceback.
     controller_changed : Signal(PromptController or None)
     grid_progressed : Signal(int, int)
-    grid_finished : Signal(Labels or None, GridResult or None)
-        The new layer and its result; nothing if the run failed.
+    grid_finished : Signal(Labels or None, GridResult or None, str)
+        The new layer and its result; if the run failed, nothing, and the reason.
     weights_changed : Signal()
         Weights were downloaded, deleted, or a file was chosen.
     checkpoints : list of Path
@@ -71,7 +74,7 @@ class ViewerSession:
 
     controller_changed: ClassVar[Signal] = Signal(object)
     grid_progressed: ClassVar[Signal] = Signal(int, int)
-    grid_finished: ClassVar[Signal] = Signal(object, object)
+    grid_finished: ClassVar[Signal] = Signal(object, object, str)
     weights_changed: ClassVar[Signal] = Signal()
 
     def __init__(
@@ -237,7 +240,7 @@ class ViewerSession:
             self._grid.cancel()
         elif self._grid_order is not None:
             self._grid_order = None
-            self.grid_finished.emit(None, None)
+            self.grid_finished.emit(None, None, CANCELLED_EARLY)
 
     def _require_viewer(self) -> ViewerModel:
         viewer = self._viewer()
@@ -258,7 +261,7 @@ class ViewerSession:
         self.report(error)
         if self._grid_order is not None and not self._grid.is_running:
             self._grid_order = None
-            self.grid_finished.emit(None, None)
+            self.grid_finished.emit(None, None, _reason(error))
 
     def _on_controller_stopped(self) -> None:
         self.controller = None
@@ -275,12 +278,14 @@ class ViewerSession:
                 {**order.about, "settings": order.settings},
             )
             viewer.add_layer(layer)
-        self.grid_finished.emit(layer, result)
+        is_cut_short = result.is_partial and not result.records
+        reason = CANCELLED_EARLY if is_cut_short else ""
+        self.grid_finished.emit(layer, result, reason)
 
     def _on_grid_failed(self, error: Exception) -> None:
         self._grid_order = None
         self.report(error)
-        self.grid_finished.emit(None, None)
+        self.grid_finished.emit(None, None, _reason(error))
 
 
 class _GridOrder:
@@ -298,6 +303,13 @@ class _GridOrder:
 _SESSIONS: weakref.WeakKeyDictionary[ViewerModel, ViewerSession] = (
     weakref.WeakKeyDictionary()
 )
+
+
+def _reason(error: Exception) -> str:
+    """Why a run ended without a result, in one line."""
+    if isinstance(error, Cancelled):
+        return CANCELLED_EARLY
+    return f"No result: {str(error) or type(error).__name__}"
 
 
 def session_of(viewer: ViewerModel) -> ViewerSession:

@@ -52,7 +52,8 @@ class Dock(QScrollArea):
     def minimumSizeHint(self) -> QSize:
         """Ask for the width of the content: it is never scrolled sideways."""
         width = self.content.minimumSizeHint().width()
-        width += self.verticalScrollBar().sizeHint().width() + 2 * self.frameWidth()
+        bar: Any = self.verticalScrollBar()  # never None, whatever PyQt's types say
+        width += bar.sizeHint().width() + 2 * self.frameWidth()
         return QSize(width, super().minimumSizeHint().height())
 
     def reset_choices(self, event: Any = None) -> None:

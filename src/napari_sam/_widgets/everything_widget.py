@@ -18,7 +18,7 @@ from qtpy.QtWidgets import (
 from napari_sam._bridge.model_holder import LoadedModel, LoadingModel, NoModel
 from napari_sam._widgets.auto_settings_form import AutoSettingsForm
 from napari_sam._widgets.dock import Dock
-from napari_sam._widgets.layer_choice import layer_choice
+from napari_sam._widgets.layer_choice import NO_IMAGE_TEXT, layer_choice
 from napari_sam._widgets.model_choice import ModelChoice
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class EverythingWidget(Dock):
 
     def _start(self) -> None:
         if self.image.value is None:
-            self.message.setText("Open an image first.")
+            self.message.setText(NO_IMAGE_TEXT)
             return
         self.progress.setRange(0, 0)
         self.message.setText("Looking at the image ...")
@@ -137,23 +137,26 @@ class EverythingWidget(Dock):
         if not self.session.is_grid_cancelled:
             self.message.setText(f"{done} of {total} points")
 
-    def _follow_result(self, layer: Labels | None, result: GridResult | None) -> None:
-        if layer is None or result is None:
-            self.message.setText("No result.")
+    def _follow_result(
+        self, layer: Labels | None, result: GridResult | None, reason: str
+    ) -> None:
+        if reason or layer is None or result is None:
+            text = reason or "No result: the viewer was closed."
+        elif not result.records:
+            text = (
+                "No objects found: lower the thresholds of predicted IoU or stability, "
+                "or take more points."
+            )
         else:
-            n_objects = len(result.records)
-            text = f"{n_objects} objects in the layer {layer.name!r}"
+            text = f"{len(result.records)} objects in the layer {layer.name!r}"
             text += " so far: the run was cancelled." if result.is_partial else "."
-            if n_objects == 0 and not result.is_partial:
-                text = (
-                    "No objects found. Lower the predicted IoU or the stability, or "
-                    "take more points."
-                )
-            self.message.setText(text)
+        self.message.setText(text)
         self._show_state()
 
     def _show_state(self) -> None:
         """Enable what can be done now."""
+        if self.message.text() in ("", NO_IMAGE_TEXT):
+            self.message.setText(NO_IMAGE_TEXT if self.image.value is None else "")
         is_running = self.session.is_grid_running
         self.run.setEnabled(self.image.value is not None and not is_running)
         self.cancel.setEnabled(is_running)

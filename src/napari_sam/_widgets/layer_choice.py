@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
 
+NO_IMAGE_TEXT = "Open an image to begin."
+
 
 def layer_choice(
     viewer: ViewerModel, kind: type[Layer], *, none: str = "", tooltip: str = ""

@@ -19,7 +19,7 @@ from qtpy.QtWidgets import (
 
 from napari_sam._bridge.model_holder import LoadingModel, NoModel
 from napari_sam._widgets.dock import Dock
-from napari_sam._widgets.layer_choice import layer_choice
+from napari_sam._widgets.layer_choice import NO_IMAGE_TEXT, layer_choice
 from napari_sam._widgets.model_choice import ModelChoice
 from napari_sam._widgets.tool_choice import ToolChoice
 from napari_sam.annotation.commit_policy import Overlap
@@ -142,7 +142,7 @@ class PromptWidget(Dock):
             self.message.setText("")
             return
         if self.image.value is None:
-            self.message.setText("Open an image first.")
+            self.message.setText(NO_IMAGE_TEXT)
             return
         self.attempt(
             self.session.start_prompts,
@@ -161,8 +161,9 @@ class PromptWidget(Dock):
 
     def _use_tool(self, tool: str, polarity: str) -> None:
         if self._controller is not None:
-            self._controller.prompts.set_polarity(polarity)
+            # In this order: a points layer made anew begins with positive points.
             self._controller.prompts.use_tool(self.viewer, tool)
+            self._controller.prompts.set_polarity(polarity)
 
     def _use_overlap(self) -> None:
         if self._controller is not None:
@@ -221,6 +222,8 @@ class PromptWidget(Dock):
 
     def _show_state(self, *_: Any) -> None:
         """Enable what can be done now."""
+        if self.message.text() in ("", NO_IMAGE_TEXT):
+            self.message.setText(NO_IMAGE_TEXT if self.image.value is None else "")
         controller = self._controller
         phase = None if controller is None else controller.annotator.phase
         self.start.setText("Start" if controller is None else "Stop")

@@ -18,16 +18,16 @@ from collections import OrderedDict
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
 from psygnal import Signal
 
-from napari_sam.annotation.commit_policy import Overlap, clean_mask, plan_commit
-from napari_sam.annotation.job import Job, JobContext, Priority
+from napari_sam.annotation.answers import answer, embed_once
+from napari_sam.annotation.commit_policy import Overlap
+from napari_sam.annotation.job import Job, Priority
 from napari_sam.annotation.jobs import InlineRunner
 from napari_sam.annotation.objects import AcceptedObject
 from napari_sam.annotation.phases import Editing, Loading, Phase, Ready
+from napari_sam.annotation.planning import planned_edit, planned_mask
 from napari_sam.errors import Cancelled, PhaseError, PromptError
-from napari_sam.structures.geometry import mask_bounding_box
 
 if TYPE_CHECKING:
     from napari_sam.annotation.ports import (
@@ -37,12 +37,10 @@ if TYPE_CHECKING:
         PlaneKey,
         Segmenter,
     )
+    from napari_sam.structures.arrays import BoolMask
     from napari_sam.structures.candidates import Candidates
     from napari_sam.structures.embedding import ImageEmbedding
     from napari_sam.structures.prompts import PromptSet
-
-MAX_EMBEDDINGS = 16
-"""Planes whose embedding is kept; about 4 MB each for SAM, 7 MB for `embedded`."""
 
 
 class Annotator:
@@ -61,9 +59,11 @@ class Annotator:
     ----------
     overlap : Overlap
         What `commit` does to pixels of other objects. The label store can be stricter.
+        Setting it announces the candidates again.
     phase_changed : Signal(Loading | Ready | Editing)
     candidates_changed : Signal(Candidates or None, int)
-        A new answer (or none) and the chosen index.
+        A new answer (or none) and the chosen index; also when `planned_mask` may have
+        changed under the same answer.
     embedding_changed : Signal(PlaneKey, bool)
         The plane and whether its embedding is ready.
     accepted : Signal(AcceptedObject)
@@ -80,7 +80,7 @@ class Annotator:
     def __init__(
         self, source: ImageSource, labels: LabelStore, runner: JobRunner | None = None
     ) -> None:
-        self.overlap = Overlap.KEEP
+        self._overlap = Overlap.KEEP
         self._source = source
         self._labels = labels
         self._runner: JobRunner = InlineRunner() if runner is None else runner
@@ -101,6 +101,16 @@ class Annotator:
     def is_embedding(self) -> bool:
         """Whether the embedding of a plane is on its way."""
         return self._embed_plane is not None
+
+    @property
+    def overlap(self) -> Overlap:
+        """What `commit` does to pixels of other objects."""
+        return self._overlap
+
+    @overlap.setter
+    def overlap(self, overlap: Overlap) -> None:
+        self._overlap = overlap
+        self.announce()
 
     @property
     def labels(self) -> LabelStore:
@@ -137,6 +147,27 @@ class Annotator:
     def replace_labels(self, labels: LabelStore) -> None:
         """Write to another store from now on."""
         self._labels = labels
+        self.announce()
+
+    def announce(self) -> None:
+        """Emit `candidates_changed` again if there are any: labels have changed."""
+        phase = self._phase
+        if isinstance(phase, Editing) and phase.candidates is not None:
+            self.candidates_changed.emit(phase.candidates, phase.chosen)
+
+    def planned_mask(self) -> BoolMask | None:
+        """Return the pixels that `commit` would write now.
+
+        Returns
+        -------
+        (H, W) bool array or None
+            The chosen candidate without what other objects keep; None without
+            candidates.
+        """
+        phase = self._phase
+        if not isinstance(phase, Editing) or phase.candidates is None:
+            return None
+        return planned_mask(phase, phase.candidates, self._labels, self._overlap)
 
     def prepare(self, plane: PlaneKey) -> None:
         """Compute the embedding of a plane ahead of the first prompt.
@@ -156,7 +187,7 @@ class Annotator:
         source, cache = self._source, self._embeddings
         self.embedding_changed.emit(plane, False)  # noqa: FBT003  a signal's payload
         self._embed_job = self._runner.submit(
-            lambda context: _embed(segmenter, source, plane, cache, context),
+            lambda context: embed_once(segmenter, source, plane, cache, context),
             priority=Priority.INTERACTIVE,
             lane=f"{self._lane}-embed",
             on_result=lambda _: self._receive_embedding(plane),
@@ -188,16 +219,13 @@ class Annotator:
                 return
             self._enter(replace(phase, prompts=prompts, is_pending=True))
         else:
+            self._enter(Editing(segmenter, plane, prompts))
             if isinstance(phase, Editing):
                 self.candidates_changed.emit(None, 0)
-            self._enter(Editing(segmenter, plane, prompts))
         source, cache = self._source, self._embeddings
         self._runner.submit(
-            lambda context: _clean(
-                segmenter.predict(
-                    _embed(segmenter, source, plane, cache, context), prompts
-                ),
-                prompts,
+            lambda context: answer(
+                segmenter, embed_once(segmenter, source, plane, cache, context), prompts
             ),
             priority=Priority.INTERACTIVE,
             lane=f"{self._lane}-answer",
@@ -269,17 +297,7 @@ class Annotator:
         self.detach()
 
     def _write(self, phase: Editing, candidates: Candidates) -> AcceptedObject:
-        mask = candidates.masks[phase.chosen]
-        y0, x0, y1, x1 = box = mask_bounding_box(mask) or (0, 0, 1, 1)
-        overlap = Overlap.KEEP if self._labels.keeps_existing else self.overlap
-        object_id = self._labels.next_id()
-        edit = plan_commit(
-            mask[y0:y1, x0:x1],
-            self._labels.read(phase.plane, box),
-            box,
-            object_id,
-            overlap,
-        )
+        object_id, edit = planned_edit(phase, candidates, self._labels, self._overlap)
         self._labels.write(phase.plane, edit)
         return AcceptedObject(
             object_id=object_id,
@@ -338,28 +356,3 @@ class Annotator:
     def _enter(self, phase: Phase) -> None:
         self._phase = phase
         self.phase_changed.emit(phase)
-
-
-def _clean(candidates: Candidates, prompts: PromptSet) -> Candidates:
-    """Clean the masks where the model runs; what is shown is what is written."""
-    masks = [clean_mask(mask, prompts.points) for mask in candidates.masks]
-    return replace(candidates, masks=np.stack(masks))
-
-
-def _embed(
-    segmenter: Segmenter,
-    source: ImageSource,
-    plane: PlaneKey,
-    cache: OrderedDict[PlaneKey, ImageEmbedding],
-    context: JobContext,
-) -> ImageEmbedding:
-    """Embed a plane once; runs in the model thread, the only one to write `cache`."""
-    embedding = cache.get(plane)
-    if embedding is None:
-        context.check()
-        pixels = source.read_plane(plane)
-        embedding = segmenter.embed(pixels, cancel=context.cancel)
-        cache[plane] = embedding
-        if len(cache) > MAX_EMBEDDINGS:
-            cache.popitem(last=False)
-    return embedding

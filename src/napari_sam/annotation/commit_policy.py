@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 MAX_HOLE_SHARE = 0.1
 """Holes up to this part of the mask are filled; a larger one makes it a ring."""
+ALL_TAKEN = (
+    "The whole mask lies on objects that exist already, which are kept. "
+    "Choose to overwrite existing objects, or erase there first."
+)
 _WITH_CORNERS = np.ones((3, 3), dtype=np.bool_)
 
 
@@ -54,16 +59,29 @@ def clean_mask(mask: BoolMask, points: Sequence[PointPrompt] = ()) -> BoolMask:
         return mask
     y0, x0, y1, x1 = bounds
     crop = mask[y0:y1, x0:x1]
-    inside: dict[bool, list[tuple[int, int]]] = {True: [], False: []}
-    for point in points:
-        y, x = round(point.yx[0]) - y0, round(point.yx[1]) - x0
-        if 0 <= y < y1 - y0 and 0 <= x < x1 - x0:
-            inside[point.label == 1].append((y, x))
+    inside = _pixels_at(shift_points(points, y0, x0), crop.shape)
     # Filled first: a speck in a hole belongs to what surrounds it.
     filled = _fill_holes(crop, inside[False])
     cleaned = np.zeros_like(mask)
     cleaned[y0:y1, x0:x1] = _keep_pieces(filled, inside[True])
     return cleaned
+
+
+def shift_points(points: Sequence[PointPrompt], y0: int, x0: int) -> list[PointPrompt]:
+    """Points relative to another origin."""
+    return [replace(p, yx=(p.yx[0] - y0, p.yx[1] - x0)) for p in points]
+
+
+def _pixels_at(
+    points: Sequence[PointPrompt], shape: tuple[int, ...]
+) -> dict[bool, list[tuple[int, int]]]:
+    """Pixels under the positive (True) and negative (False) points inside a shape."""
+    inside: dict[bool, list[tuple[int, int]]] = {True: [], False: []}
+    for point in points:
+        y, x = round(point.yx[0]), round(point.yx[1])
+        if 0 <= y < shape[0] and 0 <= x < shape[1]:
+            inside[point.label == 1].append((y, x))
+    return inside
 
 
 def _fill_holes(mask: BoolMask, open_at: Sequence[tuple[int, int]]) -> BoolMask:
@@ -88,12 +106,46 @@ def _keep_pieces(mask: BoolMask, at: Sequence[tuple[int, int]]) -> BoolMask:
     return np.asarray(is_kept[pieces])
 
 
+def writable_part(
+    mask: BoolMask,
+    existing: LabelImage,
+    overlap: Overlap,
+    points: Sequence[PointPrompt] = (),
+) -> BoolMask:
+    """Leave out what existing objects keep, and the slivers that this cuts off.
+
+    Parameters
+    ----------
+    mask : (h, w) bool array
+        The mask, clean by itself.
+    existing : (h, w) integer array
+        The labels of the same pixels.
+    overlap : Overlap
+        Who owns pixels that both claim.
+    points : sequence of PointPrompt
+        Relative to the first pixel of `mask`. Pieces under a positive point stay;
+        where there is none, the largest.
+
+    Returns
+    -------
+    (h, w) bool array
+        `mask` itself if it can be written whole; empty if nothing can be.
+    """
+    if overlap is Overlap.OVERWRITE:
+        return mask
+    free: BoolMask = mask & (existing == 0)
+    if not free.any() or np.array_equal(free, mask):
+        return free
+    return _keep_pieces(free, _pixels_at(points, free.shape)[True])
+
+
 def plan_commit(
     mask: BoolMask,
     existing: LabelImage,
     box: HalfOpenBox,
     object_id: int,
     overlap: Overlap,
+    points: Sequence[PointPrompt] = (),
 ) -> LabelEdit:
     """Turn an accepted mask into an edit of its bounding box.
 
@@ -109,6 +161,8 @@ def plan_commit(
         Id of the new object.
     overlap : Overlap
         Who owns pixels that both claim.
+    points : sequence of PointPrompt
+        The points that `mask` answers, relative to `box`; see `writable_part`.
 
     Returns
     -------
@@ -123,12 +177,8 @@ def plan_commit(
     if not mask.any():
         msg = "The mask is empty, so there is nothing to accept. Add or move a prompt."
         raise LabelsError(msg)
-    writable = mask if overlap is Overlap.OVERWRITE else mask & (existing == 0)
+    writable = writable_part(mask, existing, overlap, points)
     if not writable.any():
-        msg = (
-            "The whole mask lies on objects that exist already, which are kept. "
-            "Choose to overwrite existing objects, or erase there first."
-        )
-        raise LabelsError(msg)
+        raise LabelsError(ALL_TAKEN)
     new = np.where(writable, existing.dtype.type(object_id), existing)
     return LabelEdit(box=box, old=existing, new=new)
