@@ -8,7 +8,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo show test test-slow lint style types contracts format changelog
+.PHONY: help demo show test test-slow test-gpu lint style types contracts format changelog
 .PHONY: dev constraints wheel clean
 
 help: ## list the targets
@@ -35,6 +35,9 @@ test: $(VENV)/.ready-test $(VENV)/.qt ## run the tests (all but slow, gpu, netwo
 test-slow: $(VENV)/.ready-test $(VENV)/.qt ## run the tests with full-size models
 	@sh scripts/run_tests.sh "$(VENV)" -m "slow and not gpu and not network" \
 		--timeout 900 $(ARGS)
+
+test-gpu: $(VENV)/.ready-test ## run the tests that need a GPU, parity with SAM included
+	@sh scripts/run_tests.sh "$(VENV)" -m gpu --timeout 900 $(ARGS)
 
 lint: style types contracts ## style, types and import contracts
 

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Score the embedded model on the val images and write the table of its model card.
 
-    python scripts/score_embedded.py DATA [--limit N] [--mode point|box|grid ...]
+    python scripts/score_embedded.py DATA [--sets NAME ...] [--parts prompts|grid ...]
 
 Runs ``napari-sam evaluate`` on each set under one shipped default setting, keeps what
 it printed in ``docs/reference/scores/`` and puts the table and the worst images into
-``docs/reference/embedded-model.md``. Only a run over all images and modes is written.
+``docs/reference/embedded-model.md``.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CARD = ROOT / "docs" / "reference" / "embedded-model.md"
 SCORES = ROOT / "docs" / "reference" / "scores"
 SETS = {"dsb2018": "nuclei", "axon_sem": "axons", "qpi_cells": "label-free cells"}
+PARTS = {"prompts": ("point", "box"), "grid": ("grid",)}
 BEGIN, END = "<!-- scores: begin -->", "<!-- scores: end -->"
 N_WORST = 3
 COLUMNS = (
@@ -39,34 +40,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=list(SETS))
-    parser.add_argument("--limit", type=int)
-    parser.add_argument("--mode", action="append")
+    parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=list(PARTS))
     options = parser.parse_args()
-    is_complete = options.limit is None and options.mode is None
     for name in options.sets:
-        evaluate(options.data, name, options.limit, options.mode, keep=is_complete)
-    if is_complete:
-        write_card()
+        for part in options.parts:
+            evaluate(options.data, name, part)
+    write_card()
 
 
-def evaluate(
-    data: Path, name: str, limit: int | None, modes: list[str] | None, *, keep: bool
-) -> None:
+def evaluate(data: Path, name: str, part: str) -> None:
     """Run the command on the val images of one set."""
     command = [
         *(sys.executable, "-c", "from napari_sam._cli.main import main; main()"),
         *("evaluate", str(data / name / "images"), str(data / name / "labels")),
         *("--names-from", f"{data / 'splits.json'}:{name}/val"),
+        *("--json", str(SCORES / f"{name}-{part}.json")),
+        *("--csv", str(SCORES / f"{name}-{part}.csv")),
     ]
-    if limit is not None:
-        command += ["--limit", str(limit)]
-    for mode in modes or ():
+    for mode in PARTS[part]:
         command += ["--mode", mode]
-    if keep:
-        SCORES.mkdir(parents=True, exist_ok=True)
-        command += ["--json", str(SCORES / f"{name}.json")]
-        command += ["--csv", str(SCORES / f"{name}.csv")]
-    sys.stdout.write(f"{name} val\n")
+    SCORES.mkdir(parents=True, exist_ok=True)
+    sys.stdout.write(f"{name} val, {part}\n")
     sys.stdout.flush()
     subprocess.run(command, check=True)
 
@@ -79,16 +73,20 @@ def write_card() -> None:
     ]
     failures = []
     for name, what in SETS.items():
-        if not (SCORES / f"{name}.json").exists():
+        files = [SCORES / f"{name}-{part}.json" for part in PARTS]
+        if not all(file.exists() for file in files):
             continue
-        scores = json.loads((SCORES / f"{name}.json").read_text(encoding="utf-8"))
+        scores: dict[str, float] = {}
+        for file in files:
+            found = json.loads(file.read_text(encoding="utf-8"))
+            scores |= {key: v for key, v in found.items() if v is not None}
         means = " | ".join(
             f"{scores[key]:.3f}"
             for key in ("point_iou", "point_oracle_iou", "box_iou", "average_precision")
         )
         counts = f"{scores['images']} | {scores['objects']:,}"
         lines.append(f"| {name} ({what}) | {counts} | {means} |")
-        failures.append(f"- {name}: {_worst(SCORES / f'{name}.csv')}")
+        failures.append(f"- {name}: {_worst(SCORES / f'{name}-prompts.csv')}")
     text = CARD.read_text(encoding="utf-8")
     head, rest = text.split(BEGIN)
     tail = rest.split(END)[1]

@@ -17,11 +17,11 @@ class FakePredictor:
     embeds = 0
 
     def __init__(self, model):
-        self.model = model
+        self.model = SimpleNamespace(image_size=1024, given=model)
         FakePredictor.calls = []
         FakePredictor.embeds = 0
 
-    def embed(self, image):
+    def embed(self, image, cancel=None):
         FakePredictor.embeds += 1
         return SimpleNamespace(original_size=image.shape[:2])
 

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from napari_sam.modeling.sam import Sam
+    from napari_sam.prediction.image_view import ImageView
     from napari_sam.structures.arrays import LabelImage, Plane
     from napari_sam.structures.candidates import Candidates, MaskRecord
-    from napari_sam.structures.embedding import ImageEmbedding
     from napari_sam.structures.prompts import PromptSet
 
 DEFAULT_MODEL = "embedded"
@@ -81,14 +81,15 @@ class ModelSegmenter:
 
     def embed(
         self, plane: Plane, *, cancel: threading.Event | None = None
-    ) -> ImageEmbedding:
-        """Encode one plane."""
-        return self._predictor.embed(plane, cancel=cancel)
+    ) -> ImageView:
+        """Encode one plane; regions of a large one follow when they are asked for."""
+        from napari_sam.prediction.image_view import ImageView
 
-    def predict(self, embedding: ImageEmbedding, prompts: PromptSet) -> Candidates:
+        return ImageView(self._predictor, plane, cancel=cancel)
+
+    def predict(self, embedding: ImageView, prompts: PromptSet) -> Candidates:
         """Masks of one object for its prompts."""
-        return self._predictor.predict(
-            embedding,
+        return embedding.predict(
             points_yx=prompts.points_yx,
             point_labels=prompts.point_labels,
             box_yx=prompts.box_yx,

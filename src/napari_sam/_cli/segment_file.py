@@ -63,18 +63,18 @@ def by_grid(model: "Sam | SamPredictor", settings: dict[str, Any]) -> PlaneSegme
 
 def by_prompts(model: "Sam", objects: Sequence[PromptSet]) -> PlaneSegmenter:
     """Segment the objects that prompts describe, in their order."""
+    from napari_sam.prediction.image_view import ImageView
     from napari_sam.prediction.predictor import SamPredictor
 
     predictor = SamPredictor(model)
 
     def segment(shown: NDArray[np.uint8], progress: Progress) -> PlaneResult:
-        embedding = predictor.embed(shown)
+        view = ImageView(predictor, shown)
 
         def answers() -> Iterator["Candidates"]:
             for done, prompts in enumerate(objects):
                 progress(done, len(objects))
-                yield predictor.predict(
-                    embedding,
+                yield view.predict(
                     points_yx=prompts.points_yx,
                     point_labels=prompts.point_labels,
                     box_yx=prompts.box_yx,

@@ -31,6 +31,7 @@ from napari_sam.errors import Cancelled, PhaseError, PromptError
 
 if TYPE_CHECKING:
     from napari_sam.annotation.ports import (
+        Encoded,
         ImageSource,
         JobRunner,
         LabelStore,
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     )
     from napari_sam.structures.arrays import BoolMask
     from napari_sam.structures.candidates import Candidates
-    from napari_sam.structures.embedding import ImageEmbedding
     from napari_sam.structures.prompts import PromptSet
 
 
@@ -85,7 +85,7 @@ class Annotator:
         self._labels = labels
         self._runner: JobRunner = InlineRunner() if runner is None else runner
         self._phase: Phase = Loading()
-        self._embeddings: OrderedDict[PlaneKey, ImageEmbedding] = OrderedDict()
+        self._embeddings: OrderedDict[PlaneKey, Encoded] = OrderedDict()
         self._embed_job: Job | None = None
         self._embed_plane: PlaneKey | None = None
         self._is_commit_due = False

@@ -14,18 +14,15 @@ if TYPE_CHECKING:
     from collections import OrderedDict
 
     from napari_sam.annotation.job import JobContext
-    from napari_sam.annotation.ports import ImageSource, PlaneKey, Segmenter
+    from napari_sam.annotation.ports import Encoded, ImageSource, PlaneKey, Segmenter
     from napari_sam.structures.candidates import Candidates
-    from napari_sam.structures.embedding import ImageEmbedding
     from napari_sam.structures.prompts import PromptSet
 
 MAX_EMBEDDINGS = 16
 """Planes whose embedding is kept; about 4 MB each for SAM, 7 MB for `embedded`."""
 
 
-def answer(
-    segmenter: Segmenter, embedding: ImageEmbedding, prompts: PromptSet
-) -> Candidates:
+def answer(segmenter: Segmenter, embedding: Encoded, prompts: PromptSet) -> Candidates:
     """Ask for the masks of one object, each cleaned by itself."""
     candidates = segmenter.predict(embedding, prompts)
     masks = [clean_mask(mask, prompts.points) for mask in candidates.masks]
@@ -36,9 +33,9 @@ def embed_once(
     segmenter: Segmenter,
     source: ImageSource,
     plane: PlaneKey,
-    cache: OrderedDict[PlaneKey, ImageEmbedding],
+    cache: OrderedDict[PlaneKey, Encoded],
     context: JobContext,
-) -> ImageEmbedding:
+) -> Encoded:
     """Embed a plane unless `cache` has it; only the model thread writes `cache`.
 
     The plane that was not asked for longest makes room for a new one.

@@ -9,7 +9,7 @@ or torch: other rooms satisfy these protocols by shape.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     import threading
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from napari_sam.annotation.job import Job, JobContext, Priority
     from napari_sam.structures.arrays import HalfOpenBox, LabelImage, Plane
     from napari_sam.structures.candidates import Candidates, MaskRecord
-    from napari_sam.structures.embedding import ImageEmbedding
     from napari_sam.structures.labels import LabelEdit
     from napari_sam.structures.prompts import PromptSet
 
@@ -88,6 +87,10 @@ class LabelStore(Protocol):
         ...
 
 
+# What `Segmenter.embed` returned: only its `predict` looks into it.
+Encoded: TypeAlias = Any
+
+
 class Segmenter(Protocol):
     """A loaded model; every method runs in the model thread."""
 
@@ -105,13 +108,11 @@ class Segmenter(Protocol):
         """Facts for a bug report: architecture, device, hash of the weights."""
         ...
 
-    def embed(
-        self, plane: Plane, *, cancel: threading.Event | None = None
-    ) -> ImageEmbedding:
+    def embed(self, plane: Plane, *, cancel: threading.Event | None = None) -> Encoded:
         """Encode one plane; raises Cancelled when `cancel` is set on the way."""
         ...
 
-    def predict(self, embedding: ImageEmbedding, prompts: PromptSet) -> Candidates:
+    def predict(self, embedding: Encoded, prompts: PromptSet) -> Candidates:
         """Masks of one object for its prompts."""
         ...
 

@@ -27,12 +27,12 @@ from napari_sam.evaluation.matching import match_objects
 from napari_sam.evaluation.metrics import iou_with_crop
 from napari_sam.evaluation.prompts import TrueObject, true_objects
 from napari_sam.evaluation.report import ImageScores, Report
+from napari_sam.prediction.image_view import ImageView
 from napari_sam.prediction.predictor import SamPredictor
 from napari_sam.prediction.segmenter import segment_image
 
 if TYPE_CHECKING:
     from napari_sam.modeling.sam import Sam
-    from napari_sam.structures.embedding import ImageEmbedding
 
 Mode = Literal["point", "box", "grid"]
 MODES: tuple[Mode, ...] = get_args(Mode)
@@ -93,11 +93,11 @@ def evaluate_images(
         objects = list(true_objects(labels, min_area=min_area))
         point = oracle = box = grid = None
         if objects and {"point", "box"} & chosen:
-            embedding = predictor.embed(image)
+            view = ImageView(predictor, image)
             if "point" in chosen:
-                point, oracle = score_points(predictor, embedding, objects)
+                point, oracle = score_points(view, objects)
             if "box" in chosen:
-                box = score_boxes(predictor, embedding, objects)
+                box = score_boxes(view, objects)
         if "grid" in chosen:
             predicted = segment_image(image, predictor, **dict(settings or {}))
             grid = match_objects(
@@ -113,8 +113,7 @@ def evaluate_images(
 
 
 def score_points(
-    predictor: SamPredictor,
-    embedding: "ImageEmbedding",
+    view: ImageView,
     objects: list[TrueObject],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """IoU per object for one click: highest predicted IoU of three, best of three.
@@ -124,14 +123,9 @@ def score_points(
     pair of (n,) float arrays
     """
     chosen, best = np.empty(len(objects)), np.empty(len(objects))
-    for part in _batches(len(objects), embedding.original_size):
-        points = np.array([[o.centre_yx] for o in objects[part]], dtype=np.float64)
-        answers = predictor.predict_batch(
-            embedding,
-            points_yx=points,  # (B, 1, 2)
-            point_labels=np.ones(points.shape[:2], dtype=np.int64),
-            multimask_output=True,
-        )
+    for part in _batches(len(objects), view.shape):
+        points = np.array([o.centre_yx for o in objects[part]], dtype=np.float64)
+        answers = view.predict_batch(points_yx=points, multimask_output=True)
         for i, (found, answer) in enumerate(
             zip(objects[part], answers, strict=True), start=part.start
         ):
@@ -142,17 +136,14 @@ def score_points(
 
 
 def score_boxes(
-    predictor: SamPredictor,
-    embedding: "ImageEmbedding",
+    view: ImageView,
     objects: list[TrueObject],
 ) -> NDArray[np.float64]:
     """IoU per object, (n,), of output 0 for the tight box."""
     scores = np.empty(len(objects))
-    for part in _batches(len(objects), embedding.original_size):
+    for part in _batches(len(objects), view.shape):
         boxes = np.array([o.box_yx for o in objects[part]], dtype=np.float64)
-        answers = predictor.predict_batch(
-            embedding, boxes_yx=boxes, multimask_output=False
-        )
+        answers = view.predict_batch(boxes_yx=boxes, multimask_output=False)
         for i, (found, answer) in enumerate(
             zip(objects[part], answers, strict=True), start=part.start
         ):

@@ -17,6 +17,7 @@ from napari_sam.prediction.intensity import IntensityRule, is_blank, to_rgb
 from napari_sam.prediction.label_painting import is_background, paint_objects
 from napari_sam.prediction.predictor import SamPredictor
 from napari_sam.prediction.tiling import (
+    TILE_FROM,
     TiledRecord,
     is_cut_by_tile,
     join_tiles,
@@ -27,9 +28,6 @@ from napari_sam.structures.arrays import HalfOpenBox, LabelImage, Plane, RgbPlan
 from napari_sam.structures.candidates import MaskRecord
 from napari_sam.structures.settings import AutoSettings, LabelSettings
 from napari_sam.weights.load import load_model
-
-# "auto" cuts images whose long side exceeds the model's frame by this factor.
-_TILE_FROM = 1.5
 
 
 class BlankImageWarning(UserWarning):
@@ -212,7 +210,7 @@ def _tiles(
     """Return the tiles of an image, or the whole of it as one."""
     side = settings.tile
     if side == "auto":
-        side = frame if max(shape) > _TILE_FROM * frame else None
+        side = frame if max(shape) > TILE_FROM * frame else None
     if side is None:
         return [(0, 0, *shape)]
     return tile_boxes(shape, side, int(settings.tile_overlap * side))

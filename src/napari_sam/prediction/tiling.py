@@ -17,6 +17,8 @@ from napari_sam.structures.arrays import HalfOpenBox
 from napari_sam.structures.candidates import MaskRecord
 from napari_sam.structures.geometry import intersect_boxes
 
+# Images whose long side exceeds the model's frame by this factor are cut into tiles.
+TILE_FROM = 1.5
 _SAME_OBJECT_IOU = 0.5
 
 
