@@ -22,6 +22,10 @@ CARD = ROOT / "docs" / "reference" / "embedded-model.md"
 SCORES = ROOT / "docs" / "reference" / "scores"
 SETS = {"dsb2018": "nuclei", "axon_sem": "axons", "qpi_cells": "label-free cells"}
 PARTS = {"prompts": ("point", "box"), "grid": ("grid",)}
+MEANS = {
+    "prompts": ("point_iou", "point_oracle_iou", "box_iou"),
+    "grid": ("average_precision",),
+}
 BEGIN, END = "<!-- scores: begin -->", "<!-- scores: end -->"
 N_WORST = 3
 COLUMNS = (
@@ -76,15 +80,13 @@ def write_card() -> None:
         files = [SCORES / f"{name}-{part}.json" for part in PARTS]
         if not all(file.exists() for file in files):
             continue
-        scores: dict[str, float] = {}
-        for file in files:
-            found = json.loads(file.read_text(encoding="utf-8"))
-            scores |= {key: v for key, v in found.items() if v is not None}
+        found = [json.loads(file.read_text(encoding="utf-8")) for file in files]
         means = " | ".join(
             f"{scores[key]:.3f}"
-            for key in ("point_iou", "point_oracle_iou", "box_iou", "average_precision")
+            for scores, keys in zip(found, MEANS.values(), strict=True)
+            for key in keys
         )
-        counts = f"{scores['images']} | {scores['objects']:,}"
+        counts = f"{found[0]['images']} | {found[0]['objects']:,}"
         lines.append(f"| {name} ({what}) | {counts} | {means} |")
         failures.append(f"- {name}: {_worst(SCORES / f'{name}-prompts.csv')}")
     text = CARD.read_text(encoding="utf-8")
