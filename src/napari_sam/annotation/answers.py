@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from napari_sam.structures.candidates import Candidates
     from napari_sam.structures.prompts import PromptSet
 
-MAX_EMBEDDINGS = 16
-"""Planes whose embedding is kept; about 4 MB each for SAM, 7 MB for `embedded`."""
+MAX_EMBEDDINGS = 8
+"""Planes whose embedding is kept: 4 MB each for SAM, up to 70 MB for `embedded`."""
 
 
 def answer(segmenter: Segmenter, embedding: Encoded, prompts: PromptSet) -> Candidates:

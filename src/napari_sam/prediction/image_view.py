@@ -26,7 +26,7 @@ from napari_sam.structures.geometry import mask_bounding_box
 
 # Published models have this frame; they see whole images, as their authors use them.
 _WHOLE_IMAGE_FRAME = 1024
-_MAX_REGIONS = 32  # embeddings kept, about 8 MB each for the embedded model
+_MAX_REGIONS = 8  # embeddings kept, about 8 MB each for the embedded model
 
 
 class ImageView:
