@@ -93,6 +93,11 @@ def _own_settings(
     monkeypatch.delenv("NAPARI_SAM_OFFLINE_DIR", raising=False)
     monkeypatch.delenv("NAPARI_SAM_MIRROR", raising=False)
     monkeypatch.setattr("napari_sam.weights.locations.settings_path", lambda: settings)
+    # The plugin's page of napari's preferences is a file beside napari's own settings.
+    # Preferences saved there would outlive the tests; napari 0.8 has no such pages.
+    preferences = tmp_path_factory.mktemp("preferences") / "settings.yaml"
+    monkeypatch.setattr("napari.settings._CFG_PATH", str(preferences), raising=False)
+    monkeypatch.setattr("napari.settings._PLUGIN_SETTINGS", {}, raising=False)
 
 
 def _is_ours_to_end(thread: threading.Thread) -> bool:
