@@ -90,6 +90,8 @@ def _own_settings(
     settings = folder / "settings" / "weights.json"
     settings.unlink(missing_ok=True)
     monkeypatch.setenv("NAPARI_SAM_CACHE_DIR", str(folder / "weights-cache"))
+    journals = tmp_path_factory.mktemp("user-data")
+    monkeypatch.setenv("NAPARI_SAM_DATA_DIR", str(journals))
     monkeypatch.delenv("NAPARI_SAM_OFFLINE_DIR", raising=False)
     monkeypatch.delenv("NAPARI_SAM_MIRROR", raising=False)
     monkeypatch.setattr("napari_sam.weights.locations.settings_path", lambda: settings)
@@ -98,6 +100,9 @@ def _own_settings(
     preferences = tmp_path_factory.mktemp("preferences") / "settings.yaml"
     monkeypatch.setattr("napari.settings._CFG_PATH", str(preferences), raising=False)
     monkeypatch.setattr("napari.settings._PLUGIN_SETTINGS", {}, raising=False)
+    ours = sys.modules.get("napari_sam._bridge.preferences")
+    if ours is not None:
+        ours.forget_settings()
 
 
 def _is_ours_to_end(thread: threading.Thread) -> bool:

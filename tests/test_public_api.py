@@ -13,7 +13,11 @@ import pytest
 import napari_sam
 
 PUBLIC = {
+    "Annotator": "napari_sam.annotation.annotator",
+    "ArrayImage": "napari_sam.annotation.array_ports",
+    "ArrayLabels": "napari_sam.annotation.array_ports",
     "AutomaticMaskGenerator": "napari_sam.prediction.automatic_mask_generator",
+    "ModelSegmenter": "napari_sam.prediction.model_segmenter",
     "SamPredictor": "napari_sam.prediction.predictor",
     "list_models": "napari_sam.weights.catalogue",
     "load_model": "napari_sam.weights.load",

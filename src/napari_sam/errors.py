@@ -14,6 +14,7 @@ user. Each child also derives from the builtin that a script would expect::
     ├── DeviceError (ValueError)        a device or precision this machine lacks
     ├── PhaseError (ValueError)         an annotator call that has no meaning now
     ├── Cancelled                       work stopped on request
+    ├── AnnotationFileError (ValueError)  an annotation or journal that cannot be used
     ├── OutputError (OSError)           a result that cannot be written
     └── WeightsError (OSError)          weights that are missing
         ├── DownloadError               ... could not be fetched, or wrong hash
@@ -55,6 +56,10 @@ class DeviceError(NapariSamError, ValueError):
 
 class PhaseError(NapariSamError, ValueError):
     """An annotator call that has no meaning in the present phase."""
+
+
+class AnnotationFileError(NapariSamError, ValueError):
+    """An annotation file or journal that is damaged, newer or of another image."""
 
 
 class OutputError(NapariSamError, OSError):

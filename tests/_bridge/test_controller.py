@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from napari_sam._bridge.model_segmenter import ModelSpec
-from napari_sam.annotation.commit_policy import Overlap
+from napari_sam.annotation.commit_policy import CommitSettings, Overlap
 from napari_sam.errors import ImageError, LabelsError, PhaseError
 
 SPEC = ModelSpec("tiny")
@@ -44,8 +44,9 @@ def preview_mask(controller, shape):
 
 def test_start_makes_layers_on_the_image(viewer, controller):
     names = [layer.name for layer in viewer.layers]
-    expected = ["blobs", "SAM objects", "SAM preview", "SAM boxes", "SAM points"]
-    assert names == expected
+    assert names[:2] == ["blobs", "SAM objects"]
+    assert set(names[2:4]) == {"SAM preview", "SAM hover"}
+    assert names[4:] == ["SAM shapes", "SAM points"]
     assert viewer.layers.selection.active == controller.prompts.points
     assert str(controller.prompts.points.mode) == "add"
     assert not controller.preview_layer.visible
@@ -67,10 +68,10 @@ def test_click_on_every_blob(controller, blobs, centres, iou):
 def test_box_on_a_blob(controller, blobs, iou):
     y, x = np.nonzero(blobs.labels == 3)
     y0, x0, y1, x1 = y.min() - 0.5, x.min() - 0.5, y.max() + 0.5, x.max() + 0.5
-    controller.prompts.boxes.add_rectangles([[y0, x0], [y0, x1], [y1, x1], [y1, x0]])
+    controller.prompts.shapes.add_rectangles([[y0, x0], [y0, x1], [y1, x1], [y1, x0]])
     controller.accept()
     assert iou(controller.labels_layer.data > 0, blobs.labels == 3) > 0.7
-    assert len(controller.prompts.boxes.data) == 0
+    assert len(controller.prompts.shapes.data) == 0
 
 
 def test_moving_a_point_moves_the_mask(controller, blobs, centres, iou):
@@ -197,18 +198,24 @@ def test_existing_labels_are_kept_or_overwritten(
     controller.accept()
     np.testing.assert_array_equal(labels.data[before > 0], 5)
     assert (labels.data == 6).any()
-    controller.annotator.overlap = Overlap.OVERWRITE
+    controller.annotator.settings = CommitSettings(overlap=Overlap.OVERWRITE)
     add_point(controller, y, x)
     controller.accept()
     assert (labels.data[before > 0] == 7).any()
 
 
-def test_accepted_object_can_be_undone_in_napari(controller, centres):
+def test_accepted_object_is_undone_by_the_annotator_alone(controller, centres):
     add_point(controller, *centres[0][:2])
     controller.accept()
     assert controller.labels_layer.data.max() == 1
-    controller.labels_layer.undo()
+    controller.labels_layer.undo()  # napari's own history holds nothing of it
+    assert controller.labels_layer.data.max() == 1
+    controller.act("undo")
     assert controller.labels_layer.data.max() == 0
+    assert len(controller.prompts.points.data) == 1
+    controller.act("redo")
+    assert controller.labels_layer.data.max() == 1
+    assert len(controller.prompts.points.data) == 0
 
 
 def test_labels_that_do_not_fit_leave_nothing_behind(viewer, session, image):
@@ -254,7 +261,7 @@ def test_removed_preview_layer_is_made_anew(viewer, controller, centres):
 
 
 def test_one_prompt_layer_may_go(viewer, session, controller, centres):
-    viewer.layers.remove(controller.prompts.boxes)
+    viewer.layers.remove(controller.prompts.shapes)
     session.pump()
     add_point(controller, *centres[0][:2])
     assert controller.preview_layer.visible
@@ -360,7 +367,9 @@ def test_odd_shapes(viewer, session, shape):
     image = viewer.add_image(np.arange(np.prod(shape)).reshape(shape) % 251)
     controller = session.start_prompts(image, SPEC)
     add_point(controller, 0, 0)
-    assert controller.annotator.phase.candidates.masks.shape[1:] == shape
+    y0, x0, y1, x1 = controller.annotator.shown.mask.box
+    assert 0 <= y0 <= y1 <= shape[0]
+    assert 0 <= x0 <= x1 <= shape[1]
     session.start_grid(image, SPEC, {"points_per_side": 2})
     assert viewer.layers[-1].data.shape == shape
 
@@ -402,7 +411,7 @@ def test_image_that_cannot_be_read_is_told(viewer, session, monkeypatch):
     assert not controller.annotator.is_embedding
     is_broken.clear()
     add_point(controller, 20, 20)
-    assert controller.annotator.phase.candidates is not None
+    assert controller.annotator.shown is not None
 
 
 def test_next_object_begins_with_a_positive_point(controller, centres):
@@ -426,7 +435,7 @@ def test_message_does_not_speak_of_a_mask_that_is_gone(controller, centres):
     messages = []
     controller.message_changed.connect(messages.append)
     add_point(controller, *centres[0][:2])
-    assert messages[-1].startswith("Mask of")
+    assert " mask of " in messages[-1]
     controller.prompts.points.remove([0])
     assert messages[-1].startswith("Ready")
 
@@ -442,10 +451,10 @@ def test_preview_leaves_out_what_existing_objects_keep(controller, blobs, centre
     top[: y - 1] = True
     labels.data_setitem(np.nonzero(top), 5)  # as the user's brush does
     np.testing.assert_array_equal(preview_mask(controller, shape), whole & ~top)
-    labels.undo()
+    controller.act("undo")
     np.testing.assert_array_equal(preview_mask(controller, shape), whole)
-    labels.redo()
-    controller.annotator.overlap = Overlap.OVERWRITE
+    controller.act("redo")
+    controller.annotator.settings = CommitSettings(overlap=Overlap.OVERWRITE)
     np.testing.assert_array_equal(preview_mask(controller, shape), whole)
     labels.preserve_labels = True
     shown = preview_mask(controller, shape)

@@ -8,6 +8,9 @@ from napari.layers import Image
 
 from napari_sam._bridge.image_source import LayerImageSource
 from napari_sam.annotation.ports import PlaneKey
+from napari_sam.errors import ImageError
+from napari_sam.prediction.intensity import IntensityRule, to_rgb
+from napari_sam.structures.view_settings import ViewSettings
 
 STACK = np.random.default_rng(0).integers(0, 255, (3, 4, 20, 30), dtype=np.uint8)
 
@@ -53,3 +56,175 @@ def test_reading_does_not_touch_the_layer_again():
     source = LayerImageSource(layer)
     layer.data = np.ones((20, 30))
     assert source.read_plane(PlaneKey()).max() == 0
+
+
+KEY = PlaneKey((2, 3), (1, 0))
+DEEP = np.random.default_rng(2).integers(0, 4000, (2, 3, 20, 30), dtype=np.uint16)
+SPLIT = [
+    Image(DEEP[:, channel], name=name) for channel, name in enumerate(["a", "b", "c"])
+]
+
+
+def test_default_settings_change_nothing():
+    plain = LayerImageSource(Image(DEEP))
+    same = LayerImageSource(Image(DEEP), ViewSettings())
+    np.testing.assert_array_equal(plain.read_plane(KEY), DEEP[1, 0])
+    np.testing.assert_array_equal(same.read_plane(KEY), DEEP[1, 0])
+    assert same.identity == plain.identity == plain.image_identity
+
+
+def test_channels_of_an_axis_become_colours():
+    source = LayerImageSource(Image(DEEP), ViewSettings(channel_axis=1))
+    assert source.shape == (2, 1, 20, 30)
+    assert source.factors == (1, 3, 1, 1)
+    np.testing.assert_array_equal(source.read_plane(KEY), to_rgb(DEEP[1], 0))
+    chosen = ViewSettings(channel_axis=1, channels=(None, 2, 0))
+    rgb = LayerImageSource(Image(DEEP), chosen).read_plane(KEY)
+    np.testing.assert_array_equal(rgb[..., 1], to_rgb(DEEP[1, 2])[..., 0])
+    np.testing.assert_array_equal(rgb[..., 2], to_rgb(DEEP[1, 0])[..., 0])
+    assert not rgb[..., 0].any()
+
+
+def test_channels_by_name():
+    layer = Image(DEEP, metadata={"channel_names": ["DAPI", "actin", "tubulin"]})
+    chosen = ViewSettings(channel_axis=1, channels=("actin", "actin", "actin"))
+    rgb = LayerImageSource(layer, chosen).read_plane(KEY)
+    np.testing.assert_array_equal(rgb, to_rgb(DEEP[1, 1]))
+
+
+def test_layers_as_channels():
+    first, *others = SPLIT
+    key = PlaneKey((1, 2), (1,))
+    chosen = ViewSettings(channels=("c", "a", None))
+    source = LayerImageSource(first, chosen, others)
+    assert source.shape == (2, 20, 30)
+    rgb = source.read_plane(key)
+    np.testing.assert_array_equal(rgb[..., 0], to_rgb(DEEP[1, 2])[..., 0])
+    np.testing.assert_array_equal(rgb[..., 1], to_rgb(DEEP[1, 0])[..., 0])
+    # Without a choice the layer is seen alone.
+    alone = LayerImageSource(first, ViewSettings(gamma=0.5), others).read_plane(key)
+    rule = IntensityRule(gamma=0.5)
+    np.testing.assert_array_equal(alone, to_rgb(DEEP[1, 0], rule=rule))
+
+
+def test_what_is_no_channel_is_refused():
+    with pytest.raises(ImageError, match="no channel 'd'"):
+        LayerImageSource(SPLIT[0], ViewSettings(channels=("d", None, None)), SPLIT[1:])
+    with pytest.raises(ImageError, match=r"'small' has shape \(5, 5\)"):
+        LayerImageSource(SPLIT[0], None, [Image(np.zeros((5, 5)), name="small")])
+    with pytest.raises(ImageError, match="axis 4 cannot hold channels"):
+        LayerImageSource(Image(DEEP), ViewSettings(channel_axis=4))
+    with pytest.raises(ImageError, match="two more are needed"):
+        LayerImageSource(Image(DEEP[0, 0]), ViewSettings(channel_axis=0))
+    picture = Image(np.zeros((20, 30, 3), np.uint8), rgb=True)
+    with pytest.raises(ImageError, match="red, green and blue"):
+        LayerImageSource(picture, ViewSettings(channel_axis=0))
+    source = LayerImageSource(Image(DEEP), ViewSettings(channel_axis=1))
+    with pytest.raises(ImageError, match="cannot lie along"):
+        source.read_plane(PlaneKey((1, 3), (0, 0)))
+
+
+def test_contrast_of_one_channel():
+    settings = ViewSettings(contrast="fixed range", limits=(0, 4000), gamma=2)
+    rgb = LayerImageSource(Image(DEEP), settings).read_plane(KEY)
+    expected = to_rgb(DEEP[1, 0], rule=IntensityRule(limits=(0, 4000), gamma=2))
+    np.testing.assert_array_equal(rgb, expected)
+
+
+def test_contrast_limits_are_those_of_the_layer_at_that_time():
+    layer = Image(DEEP, contrast_limits=(100, 2000))
+    source = LayerImageSource(layer, ViewSettings(contrast="contrast limits"))
+    layer.contrast_limits = (0, 4000)
+    assert source.settings.limits == ((100, 2000),)
+    expected = to_rgb(DEEP[1, 0], rule=IntensityRule(limits=(100, 2000)))
+    np.testing.assert_array_equal(source.read_plane(KEY), expected)
+
+
+def test_colour_pictures_can_be_inverted():
+    pixels = np.random.default_rng(1).integers(0, 255, (20, 30, 3), dtype=np.uint8)
+    source = LayerImageSource(Image(pixels, rgb=True), ViewSettings(invert=True))
+    np.testing.assert_array_equal(source.read_plane(PlaneKey()), 255 - pixels)
+
+
+def test_only_the_chosen_channels_of_a_lazy_array_are_computed():
+    computed = []
+
+    def load(block_info=None):
+        computed.append(block_info[None]["chunk-location"][:2])
+        return np.full((1, 1, 20, 30), len(computed), np.uint8)
+
+    lazy = da.map_blocks(
+        load, chunks=((1,) * 5, (1,) * 4, (20,), (30,)), dtype=np.uint8
+    )
+    layer = Image(lazy, contrast_limits=(0, 255))
+    chosen = ViewSettings(channel_axis=1, channels=(3, 1, 3))
+    source = LayerImageSource(layer, chosen)
+    computed.clear()
+    source.read_plane(PlaneKey((2, 3), (4, 0)))
+    assert sorted(computed) == [(4, 1), (4, 3)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (ViewSettings(gamma=3, invert=True), DEEP[1, 0]),
+        (ViewSettings(channel_axis=1, channels=(2, 2, 2)), DEEP[1, 2]),
+        (
+            ViewSettings(channel_axis=1, channels=(2, None, 0)),
+            np.stack([DEEP[1, 2], DEEP[1, 0]], axis=-1),
+        ),
+    ],
+)
+def test_measurements_get_the_values_of_the_array(settings, expected):
+    source = LayerImageSource(Image(DEEP), settings).unscaled
+    found = source.read_plane(KEY)
+    np.testing.assert_array_equal(found, expected)
+    assert found.dtype == DEEP.dtype
+    assert source.plane_shape(KEY) == (20, 30)
+    assert source.identity == LayerImageSource(Image(DEEP)).identity
+
+
+@pytest.mark.parametrize("shape", [(20, 30), (400, 300), (1, 1000), (321, 160)])
+def test_thumbnails_are_small_and_show_the_same(shape):
+    plane = np.linspace(0, 1, int(np.prod(shape))).reshape(shape)
+    settings = ViewSettings(contrast="fixed range", limits=(0, 1), invert=True)
+    source = LayerImageSource(Image(plane), settings)
+    small = source.read_thumbnail(PlaneKey())
+    assert max(small.shape[:2]) <= 160
+    step = -(-max(shape) // 160)
+    whole = source.read_plane(PlaneKey())
+    np.testing.assert_array_equal(small, whole[::step, ::step])
+
+
+def test_identity_tells_pixels_and_settings_apart():
+    layer = Image(DEEP, contrast_limits=(0, 4000))
+    changed = DEEP.copy()
+    changed[0, 0, 0, 0] += 1
+    views = [
+        ViewSettings(),
+        ViewSettings(gamma=0.5),
+        ViewSettings(invert=True),
+        ViewSettings(channel_axis=1),
+        ViewSettings(channel_axis=1, channels=(0, 0, 0)),
+        ViewSettings(contrast="contrast limits"),
+        ViewSettings(contrast="fixed range", limits=(0, 4000)),
+        ViewSettings(contrast="fixed range", limits=(0, 4001)),
+        ViewSettings(percentiles=(1, 99)),
+    ]
+    found = [LayerImageSource(layer, view).identity for view in views]
+    found.append(LayerImageSource(Image(changed)).identity)
+    assert len(set(found)) == len(found)
+    assert LayerImageSource(layer, views[1]).identity == found[1]
+    assert LayerImageSource(layer, views[1]).image_identity == found[0]
+    layer.contrast_limits = (1, 4000)
+    assert LayerImageSource(layer, views[5]).identity != found[5]
+
+
+def test_identity_does_not_hang_on_the_names_of_layers():
+    first, other = (Image(layer.data, name=layer.name) for layer in SPLIT[:2])
+    before = LayerImageSource(first, ViewSettings(channels=("b", "a", None)), [other])
+    other.name = "renamed"
+    after = ViewSettings(channels=("renamed", "a", None))
+    assert LayerImageSource(first, after, [other]).identity == before.identity
+    other.data = other.data + 1
+    assert LayerImageSource(first, after, [other]).identity != before.identity

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 
-from napari_sam._bridge.commands import accept, clear
+from napari_sam._bridge.action_commands import accept, discard
 from napari_sam._bridge.diagnostics import diagnostics
 from napari_sam._bridge.model_holder import LoadedModel, LoadingModel, NoModel
 from napari_sam._bridge.model_segmenter import ModelSpec, load_segmenter
@@ -252,9 +252,12 @@ def test_click_is_served_while_the_grid_runs(viewer, image, segmenter, centres):
     session.start_grid(image, SPEC, {**LOOSE, "points_per_side": 48})
     _pump_until(session, lambda: steps)
     start = time.process_time()
-    controller.annotator.candidates_changed.connect(
-        lambda *_: answered.append((time.process_time() - start, len(finished)))
-    )
+
+    def note(shown):
+        if shown is not None:
+            answered.append((time.process_time() - start, len(finished)))
+
+    controller.annotator.answer_changed.connect(note)
     controller.prompts.points.add(centres[0][:2])
     _pump_until(session, lambda: answered)
     seconds, n_finished = answered[0]
@@ -301,13 +304,15 @@ def test_diagnostics_tell_versions_model_and_error(session, image, warnings_show
 
 def test_commands(viewer, segmenter, blobs, centres, warnings_shown, monkeypatch):
     session = ViewerSession(viewer, InlineRunner(), lambda _: segmenter)
-    monkeypatch.setattr("napari_sam._bridge.commands.session_of", lambda _: session)
+    monkeypatch.setattr(
+        "napari_sam._bridge.action_commands.session_of", lambda _: session
+    )
     accept(viewer)
     assert "press Start" in warnings_shown[-1]
     image = viewer.add_image(blobs.image, rgb=True)
     controller = session.start_prompts(image, SPEC)
     controller.prompts.points.add(centres[0][:2])
-    clear(viewer)
+    discard(viewer)
     assert len(controller.prompts.points.data) == 0
     controller.prompts.points.add(centres[0][:2])
     accept(viewer)

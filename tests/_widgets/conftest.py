@@ -169,3 +169,149 @@ def iou() -> Callable[[np.ndarray, np.ndarray], float]:
         return float((first & second).sum() / (first | second).sum())
 
     return measure
+
+
+class Hand:
+    """A user's hand on the mouse and the keys, over the image being prompted.
+
+    Positions are pixels of the image.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+    widget : PromptWidget
+        After Start.
+    mouse : Mouse
+    wait : callable
+    """
+
+    def __init__(self, viewer: Any, widget: Any, mouse: Mouse, wait: Any) -> None:
+        self.viewer = viewer
+        self.widget = widget
+        self._mouse = mouse
+        self._wait = wait
+
+    @property
+    def controller(self) -> Any:
+        return self.widget.session.controller
+
+    @property
+    def annotator(self) -> Any:
+        return self.controller.annotator
+
+    @property
+    def labels(self) -> Any:
+        return self.controller.labels_layer
+
+    @property
+    def shown(self) -> np.ndarray:
+        """Mask on offer, as large as a plane."""
+        shape = self.controller.plane_map.plane_shape(self.controller.plane)
+        return self.annotator.shown.mask.on_plane(shape)
+
+    def settle(self) -> None:
+        """Wait until the model has answered everything."""
+        from qtpy.QtWidgets import QApplication
+
+        QApplication.processEvents()
+        self._wait(lambda: not self.widget.session.is_busy)
+        QApplication.processEvents()
+
+    def move(self, *path: Any, button: str = "", modifier: str = "") -> None:
+        """Move over positions, with a button held or without."""
+        for yx in path:
+            time.sleep(0.02)  # napari drops moves that follow each other within 5 ms
+            self._send("MouseMove", yx, "", button, modifier)
+
+    def click(self, yx: Any, button: str = "Left", modifier: str = "") -> None:
+        """Press, release, and wait for the answer."""
+        self._send("MouseButtonPress", yx, button, button, modifier)
+        self._send("MouseButtonRelease", yx, button, "", modifier)
+        self.settle()
+
+    def drag(self, *path: Any, button: str = "Left", modifier: str = "") -> None:
+        """Press, move over the other positions, release, and wait for the answer."""
+        self._send("MouseButtonPress", path[0], button, button, modifier)
+        self.move(*path[1:], button=button, modifier=modifier)
+        self._send("MouseButtonRelease", path[-1], button, "", modifier)
+        self.settle()
+
+    def enter(self) -> None:
+        """Bring the pointer over the canvas."""
+        self._cross("Enter")
+
+    def leave(self) -> None:
+        """Take the pointer off the canvas."""
+        self._cross("Leave")
+
+    def _cross(self, kind: str) -> None:
+        from qtpy.QtCore import QEvent
+        from qtpy.QtWidgets import QApplication
+
+        QApplication.sendEvent(self._mouse.native, QEvent(getattr(QEvent.Type, kind)))
+        QApplication.processEvents()
+
+    def key(self, name: str, *modifiers: str) -> None:
+        """Press a key over the canvas, and wait for the answer."""
+        from qtpy.QtCore import Qt
+        from qtpy.QtTest import QTest
+
+        held = Qt.KeyboardModifier.NoModifier
+        for modifier in modifiers:
+            held |= getattr(Qt.KeyboardModifier, f"{modifier}Modifier")
+        QTest.keyClick(self._mouse.native, getattr(Qt.Key, f"Key_{name}"), held)
+        self.settle()
+
+    def press(self, button: Any) -> None:
+        """Press a button of a panel."""
+        from qtpy.QtCore import Qt
+        from qtpy.QtTest import QTest
+
+        assert button.isEnabled(), button.text()
+        QTest.mouseClick(button, Qt.MouseButton.LeftButton)
+        self.settle()
+
+    def activate(self, layer: Any) -> None:
+        """Make a layer the active one, as a click in the layer list does."""
+        self.viewer.layers.selection.active = layer
+
+    def _send(
+        self, kind: str, yx: Any, button: str, held: str, modifier: str = ""
+    ) -> None:
+        from qtpy.QtCore import QEvent, QPointF, Qt
+        from qtpy.QtGui import QMouseEvent
+        from qtpy.QtWidgets import QApplication
+
+        where = self._mouse.canvas_point(self.controller.image, yx)
+        buttons = Qt.MouseButton
+        native = self._mouse.native
+        event = QMouseEvent(
+            getattr(QEvent.Type, kind),
+            QPointF(where),
+            QPointF(native.mapToGlobal(where)),
+            getattr(buttons, f"{button or 'No'}Button"),
+            getattr(buttons, f"{held or 'No'}Button"),
+            getattr(Qt.KeyboardModifier, f"{modifier or 'No'}Modifier"),
+        )
+        QApplication.sendEvent(native, event)
+        QApplication.processEvents()
+
+
+@pytest.fixture
+def hand(viewer, docked, mouse, wait, monkeypatch, tmp_path) -> Callable[..., Hand]:
+    """Start prompting an image; hands out the hand that annotates it."""
+    from napari_sam._widgets.prompt_widget import PromptWidget
+
+    monkeypatch.setenv("NAPARI_SAM_DATA_DIR", str(tmp_path / "user-data"))
+
+    def begin(*_: Any, is_started: bool = False) -> Hand:
+        widget = docked(PromptWidget)
+        if not is_started:
+            widget.start.click()
+            wait(lambda: "Ready" in widget.message.text())
+        hand = Hand(viewer, widget, mouse, wait)
+        hand.settle()
+        hand.enter()
+        return hand
+
+    return begin

@@ -74,7 +74,7 @@ def test_failure_leaves_no_dead_button(widget, wait, monkeypatch):
     from napari.utils.notifications import notification_manager
 
     monkeypatch.setattr(
-        "napari_sam._bridge.model_segmenter.ModelSegmenter.segment_everything", fail
+        "napari_sam.prediction.model_segmenter.ModelSegmenter.segment_everything", fail
     )
     monkeypatch.setattr(
         notification_manager, "receive_error", lambda *error: seen.append(error[1])

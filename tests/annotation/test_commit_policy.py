@@ -5,21 +5,35 @@ import numpy as np
 import pytest
 
 from napari_sam.annotation.commit_policy import (
+    CommitSettings,
+    LabelMode,
     Overlap,
-    clean_mask,
+    clean_window,
     plan_commit,
     writable_part,
 )
-from napari_sam.errors import LabelsError
+from napari_sam.errors import LabelsError, SettingsError
+from napari_sam.structures.mask_window import MaskWindow
 from napari_sam.structures.prompts import PointPrompt
 
 MASK = np.array([[1, 1, 0], [1, 1, 0]], bool)
 EXISTING = np.array([[0, 5, 5], [0, 5, 5]], np.uint16)
 BOX = (10, 20, 12, 23)
+KEEP, OVERWRITE, FILL = (CommitSettings(overlap=overlap) for overlap in Overlap)
+RAW = CommitSettings(fill_holes=False, largest_piece=False, drop_specks=False)
+
+
+def clean(mask, points=(), settings=None, at=(0, 0)):
+    """Clean a mask of a whole plane that lies somewhere on it."""
+    window = MaskWindow.of_mask(mask, *at)
+    moved = [PointPrompt((p.yx[0] + at[0], p.yx[1] + at[1]), p.label) for p in points]
+    cleaned = clean_window(window, moved, settings or CommitSettings())
+    shape = (mask.shape[0] + at[0], mask.shape[1] + at[1])
+    return cleaned.on_plane(shape)[at[0] :, at[1] :]
 
 
 def test_keep_leaves_the_pixels_of_others():
-    edit = plan_commit(MASK, EXISTING, BOX, 9, Overlap.KEEP)
+    edit = plan_commit(MASK, EXISTING, BOX, 9, KEEP)
     np.testing.assert_array_equal(edit.new, [[9, 5, 5], [9, 5, 5]])
     np.testing.assert_array_equal(edit.old, EXISTING)
     assert edit.box == BOX
@@ -27,63 +41,115 @@ def test_keep_leaves_the_pixels_of_others():
 
 
 def test_overwrite_takes_them():
-    edit = plan_commit(MASK, EXISTING, BOX, 9, Overlap.OVERWRITE)
+    edit = plan_commit(MASK, EXISTING, BOX, 9, OVERWRITE)
     np.testing.assert_array_equal(edit.new, [[9, 9, 5], [9, 9, 5]])
+
+
+def test_overwrite_leaves_locked_objects_alone():
+    edit = plan_commit(MASK, EXISTING, BOX, 9, OVERWRITE, locked_ids={5})
+    np.testing.assert_array_equal(edit.new, [[9, 5, 5], [9, 5, 5]])
 
 
 def test_empty_mask_is_refused():
     with pytest.raises(LabelsError, match="empty"):
-        plan_commit(np.zeros_like(MASK), EXISTING, BOX, 9, Overlap.OVERWRITE)
+        plan_commit(np.zeros_like(MASK), EXISTING, BOX, 9, OVERWRITE)
 
 
-def test_mask_inside_others_is_refused_when_they_are_kept():
+@pytest.mark.parametrize("settings", [KEEP, FILL])
+def test_mask_inside_others_is_refused_when_they_are_kept(settings):
     full = np.full_like(EXISTING, 5)
     with pytest.raises(LabelsError, match="overwrite"):
-        plan_commit(MASK, full, BOX, 9, Overlap.KEEP)
-    assert (plan_commit(MASK, full, BOX, 9, Overlap.OVERWRITE).new == 9).sum() == 4
+        plan_commit(MASK, full, BOX, 9, settings)
+    assert (plan_commit(MASK, full, BOX, 9, OVERWRITE).new == 9).sum() == 4
+    with pytest.raises(LabelsError, match="overwrite"):
+        plan_commit(MASK, full, BOX, 9, OVERWRITE, locked_ids={5})
+
+
+def test_minimum_size_is_that_of_what_is_written():
+    settings = CommitSettings(min_area=3)
+    with pytest.raises(LabelsError, match="2 pixels"):
+        plan_commit(MASK, EXISTING, BOX, 9, settings)
+    free = np.zeros_like(EXISTING)
+    assert (plan_commit(MASK, free, BOX, 9, settings).new == 9).sum() == 4
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (KEEP, [[5, 5, 0], [5, 7, 0]]),  # what the new mask leaves out is given back
+        (OVERWRITE, [[5, 5, 0], [5, 5, 0]]),
+        (FILL, [[5, 5, 5], [5, 7, 5]]),  # nothing is ever taken away
+    ],
+)
+def test_an_object_opened_again(settings, expected):
+    existing = np.array([[0, 5, 5], [0, 7, 5]], np.uint16)
+    edit = plan_commit(MASK, existing, BOX, 5, settings, own_id=5)
+    np.testing.assert_array_equal(edit.new, expected)
 
 
 @pytest.fixture
 def disc():
     """A disc of radius 12 with a pinhole, and a speck of four pixels beside it."""
     y, x = np.mgrid[:40, :60]
-    clean = (y - 20) ** 2 + (x - 20) ** 2 <= 144
-    mask = clean.copy()
+    whole = (y - 20) ** 2 + (x - 20) ** 2 <= 144
+    mask = whole.copy()
     mask[20, 22] = False
     mask[5:7, 50:52] = True
-    return mask, clean
+    return mask, whole
 
 
-def test_cleaning_drops_specks_and_fills_pinholes(disc):
-    mask, clean = disc
+@pytest.mark.parametrize("at", [(0, 0), (7, 100)])
+def test_cleaning_drops_specks_and_fills_pinholes(disc, at):
+    mask, whole = disc
     before = mask.copy()
-    np.testing.assert_array_equal(clean_mask(mask), clean)
+    np.testing.assert_array_equal(clean(mask, at=at), whole)
     np.testing.assert_array_equal(mask, before)
 
 
-def test_pieces_under_positive_points_stay(disc):
-    mask, clean = disc
+@pytest.mark.parametrize("at", [(0, 0), (7, 100)])
+def test_pieces_under_positive_points_stay(disc, at):
+    mask, whole = disc
     on_speck, on_disc = PointPrompt((5.2, 50.9)), PointPrompt((20, 20))
     speck = mask & (np.arange(60) >= 50)
-    np.testing.assert_array_equal(clean_mask(mask, [on_speck]), speck)
-    np.testing.assert_array_equal(clean_mask(mask, [on_speck, on_disc]), clean | speck)
+    np.testing.assert_array_equal(clean(mask, [on_speck], at=at), speck)
+    both = clean(mask, [on_speck, on_disc], at=at)
+    np.testing.assert_array_equal(both, whole | speck)
     beside = [PointPrompt((39, 59)), PointPrompt((-3, 99))]
-    np.testing.assert_array_equal(clean_mask(mask, beside), clean)
+    np.testing.assert_array_equal(clean(mask, beside, at=at), whole)
 
 
 def test_hole_with_a_negative_point_and_rings_stay_open(disc):
-    mask, clean = disc
-    opened = clean_mask(mask, [PointPrompt((20, 22), label=0)])
-    assert (clean & ~opened).sum() == 1
+    mask, whole = disc
+    opened = clean(mask, [PointPrompt((20, 22), label=0)])
+    assert (whole & ~opened).sum() == 1
     y, x = np.mgrid[:40, :60]
-    ring = clean & ((y - 20) ** 2 + (x - 20) ** 2 > 64)
-    np.testing.assert_array_equal(clean_mask(ring), ring)
+    ring = whole & ((y - 20) ** 2 + (x - 20) ** 2 > 64)
+    np.testing.assert_array_equal(clean(ring), ring)
+
+
+def test_each_part_of_the_cleaning_can_be_left_out(disc):
+    mask, whole = disc
+    np.testing.assert_array_equal(clean(mask, settings=RAW), mask)
+    filled = clean(mask, settings=CommitSettings(largest_piece=False))
+    np.testing.assert_array_equal(filled, whole)  # the speck is below 2 % of the disc
+    mask[5:9, 50:54] = True
+    large = clean(mask, settings=CommitSettings(largest_piece=False))
+    np.testing.assert_array_equal(large, whole | (mask & (np.arange(60) >= 50)))
+    open_ = clean(mask, settings=CommitSettings(fill_holes=False))
+    np.testing.assert_array_equal(open_, mask & whole)
+
+
+def test_a_speck_under_a_point_is_none(disc):
+    mask, whole = disc
+    settings = CommitSettings(largest_piece=False)
+    kept = clean(mask, [PointPrompt((5, 50))], settings)
+    np.testing.assert_array_equal(kept, mask | whole)
 
 
 @pytest.mark.parametrize("value", [False, True])
 def test_cleaning_leaves_plain_masks_alone(value):
     mask = np.full((3, 4), value)
-    np.testing.assert_array_equal(clean_mask(mask), mask)
+    np.testing.assert_array_equal(clean(mask), mask)
 
 
 def test_slivers_cut_off_by_kept_objects_are_not_written():
@@ -100,6 +166,18 @@ def test_slivers_cut_off_by_kept_objects_are_not_written():
     ]:
         part = writable_part(mask, existing, Overlap.KEEP, points)
         np.testing.assert_array_equal(part, expected)
-        edit = plan_commit(mask, existing, (0, 0, 5, 9), 7, Overlap.KEEP, points)
+        edit = plan_commit(mask, existing, (0, 0, 5, 9), 7, KEEP, points)
         np.testing.assert_array_equal(edit.new == 7, expected)
     assert writable_part(mask, existing, Overlap.OVERWRITE).all()
+    # Filling means every free pixel.
+    filled = writable_part(mask, existing, Overlap.FILL)
+    np.testing.assert_array_equal(filled, left | right)
+
+
+def test_names_are_accepted_and_wrong_ones_refused():
+    settings = CommitSettings(overlap="fill", mode="semantic")
+    assert (settings.overlap, settings.mode) == (Overlap.FILL, LabelMode.SEMANTIC)
+    with pytest.raises(SettingsError, match="keep, overwrite, fill"):
+        CommitSettings(overlap="merge")
+    with pytest.raises(SettingsError, match="from 0 on, not -1"):
+        CommitSettings(min_area=-1)

@@ -11,7 +11,6 @@ from napari_sam.annotation.grid_run import GridRun
 from napari_sam.annotation.jobs import InlineRunner, ModelThread
 from napari_sam.annotation.ports import PlaneKey
 from napari_sam.errors import PhaseError
-from napari_sam.structures.prompts import PointPrompt, PromptSet
 
 FLAT = PlaneKey()
 
@@ -93,7 +92,9 @@ def test_click_is_answered_while_a_grid_runs(source, store, segmenter):
     annotator = Annotator(source, store, runner)
     annotator.attach(segmenter)
     grid, answers, results = GridRun(runner), [], []
-    annotator.candidates_changed.connect(lambda c, i: answers.append(len(results)))
+    annotator.answer_changed.connect(
+        lambda shown: answers.append(len(results)) if shown else None
+    )
     grid.finished.connect(results.append)
     started, clicked = threading.Event(), threading.Event()
 
@@ -110,7 +111,7 @@ def test_click_is_answered_while_a_grid_runs(source, store, segmenter):
 
     grid.start(Slow(), source, FLAT, {})
     assert started.wait(5)
-    annotator.set_prompts(FLAT, PromptSet(points=(PointPrompt((5.0, 5.0)),)))
+    annotator.add_point(FLAT, (5.0, 5.0))
     clicked.set()
     runner.wait(5)
     runner.close()
@@ -133,3 +134,64 @@ def test_failure_leaves_the_run_usable(source, segmenter):
     assert str(errors[0]) == "no memory"
     grid.start(segmenter, source, FLAT, {})
     assert len(results) == 1
+
+
+def run_planes(source, segmenter, planes, runner=None):
+    results, errors = [], []
+    grid = GridRun(runner or InlineRunner())
+    grid.planes_finished.connect(results.append)
+    grid.failed.connect(errors.append)
+    grid.start_planes(segmenter, source, planes, {})
+    return grid, results, errors
+
+
+def test_all_planes(stack_source, segmenter):
+    planes = [PlaneKey((1, 2), (z,)) for z in (0, 1)]
+    grid, results, _ = run_planes(stack_source, segmenter, planes)
+    assert not grid.is_running
+    (result,) = results
+    assert [found.plane for found in result.planes] == planes
+    for z, found in enumerate(result.planes):
+        np.testing.assert_array_equal(found.labels > 0, stack_source.array[z] > 0)
+    assert not result.is_partial
+
+
+def test_results_can_be_finished_in_the_model_thread(source, segmenter):
+    results = []
+    grid = GridRun(InlineRunner())
+    grid.planes_finished.connect(results.append)
+    grid.start_planes(
+        segmenter, source, [FLAT], {}, finish=lambda found, _: len(found.records)
+    )
+    assert results[0].planes == (3,)
+
+
+def test_cancel_keeps_finished_planes_and_the_interrupted_one(stack_source, segmenter):
+    runner, paused, go_on = ModelThread(), threading.Event(), threading.Event()
+    n_steps = []
+
+    class Slow(type(segmenter)):
+        def segment_everything(self, plane, settings, *, progress, cancel):
+            def wait(done, total):
+                n_steps.append(done)
+                if len(n_steps) == 4:  # the first object of the second plane
+                    paused.set()
+                    assert go_on.wait(5)
+                progress(done, total)
+
+            return super().segment_everything(
+                plane, settings, progress=wait, cancel=cancel
+            )
+
+    planes = [PlaneKey((1, 2), (z,)) for z in (0, 1, 0)]
+    grid, results, _ = run_planes(stack_source, Slow(), planes, runner)
+    assert paused.wait(5)
+    assert grid.is_running
+    grid.cancel()
+    go_on.set()
+    runner.wait(5)
+    runner.close()
+    (result,) = results
+    assert result.is_partial
+    assert [len(found.records) for found in result.planes] == [3, 1]
+    assert [found.is_partial for found in result.planes] == [False, True]

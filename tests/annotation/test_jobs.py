@@ -254,3 +254,110 @@ def test_looking_at_the_cancel_flag_gives_way_too(thread):
     clicked.set()
     thread.wait(5)
     assert order == ["block 0", "click", "block 1"]
+
+
+def test_on_ready_is_called_from_the_thread_whenever_something_waits(thread):
+    calls = []
+    thread.on_ready = lambda: calls.append(
+        (threading.current_thread().name, len(thread._outbox))
+    )
+
+    def work(context: JobContext) -> str:
+        context.progress(1, 2)
+        return "done"
+
+    seen = []
+    thread.submit(
+        work,
+        priority=Priority.GRID,
+        on_result=seen.append,
+        on_progress=lambda *p: seen.append(p),
+    )
+    end = time.monotonic() + 5
+    while len(calls) < 2 and time.monotonic() < end:
+        time.sleep(0.005)
+    assert calls == [("test-model", 1), ("test-model", 2)]
+    thread.drain()
+    assert seen == [(1, 2), "done"]
+
+
+def test_on_ready_may_drain_in_another_thread_while_the_call_lasts(thread):
+    """The call is made outside of the lock that draining needs."""
+    seen, drained = [], threading.Event()
+
+    def drain() -> None:
+        thread.drain()
+        thread.submit(lambda _: 2, priority=Priority.GRID)
+        drained.set()
+
+    def on_ready() -> None:
+        thread.on_ready = None
+        helper = threading.Thread(target=drain)
+        helper.start()
+        helper.join(5)
+
+    thread.on_ready = on_ready
+    thread.submit(lambda _: 1, priority=Priority.GRID, on_result=seen.append)
+    assert drained.wait(6)
+    thread.wait(5)
+    assert seen == [1]
+
+
+def test_a_receiver_that_was_destroyed_does_not_end_the_thread(thread):
+    def gone() -> None:
+        msg = "wrapped C/C++ object of type Waker has been deleted"
+        raise RuntimeError(msg)
+
+    seen = []
+    thread.on_ready = gone
+    for i in range(2):
+        thread.submit(lambda _, i=i: i, priority=Priority.GRID, on_result=seen.append)
+    thread.wait(5)
+    assert seen == [0, 1]
+
+
+def test_a_prefetch_gives_way_to_a_click_and_goes_on(thread):
+    """Prefetching looks at its flag between blocks; a click waits for one at most."""
+    order, started, asked = [], threading.Event(), threading.Event()
+
+    def prefetch(context: JobContext) -> str:
+        for block in range(3):
+            order.append(f"block {block}")
+            started.set()
+            assert asked.wait(5)
+            assert not context.cancel.is_set()
+        return "prefetched"
+
+    thread.submit(prefetch, priority=Priority.PREFETCH, on_result=order.append)
+    assert started.wait(5)
+    for name, priority in [("grid", Priority.GRID), ("click", Priority.INTERACTIVE)]:
+        thread.submit(lambda _, n=name: order.append(n), priority=priority)
+    thread.submit(lambda _: order.append("next"), priority=Priority.PREFETCH)
+    asked.set()
+    thread.wait(5)
+    assert order == [
+        *("block 0", "click", "grid", "block 1", "block 2", "next", "prefetched")
+    ]
+
+
+def test_a_click_inside_a_grid_inside_a_prefetch_is_still_first(thread):
+    order, entered, asked = [], threading.Event(), threading.Event()
+
+    def grid(context: JobContext) -> None:
+        order.append("grid 0")
+        thread.submit(lambda _: order.append("click"), priority=Priority.INTERACTIVE)
+        context.progress(1, 2)
+        order.append("grid 1")
+
+    def prefetch(context: JobContext) -> None:
+        entered.set()
+        assert asked.wait(5)
+        assert not context.cancel.is_set()
+        order.append("prefetch")
+
+    thread.submit(prefetch, priority=Priority.PREFETCH)
+    assert entered.wait(5)
+    thread.submit(grid, priority=Priority.GRID)
+    asked.set()
+    thread.wait(5)
+    assert order == ["grid 0", "click", "grid 1", "prefetch"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The protocol against a predictor whose answers are known."""
+"""The protocol against a view whose answers are known."""
 
 from types import SimpleNamespace
 
@@ -10,37 +10,23 @@ from napari_sam.errors import ImageError, LabelsError, SettingsError
 from napari_sam.evaluation import protocol
 
 
-class FakePredictor:
+class FakeView:
     """Answers with squares around the prompt; keeps what it was asked."""
 
     calls: list[dict]
-    embeds = 0
+    views = 0
 
-    def __init__(self, model):
-        self.model = SimpleNamespace(image_size=1024, given=model)
-        FakePredictor.calls = []
-        FakePredictor.embeds = 0
+    def __init__(self, predictor, image):
+        FakeView.views += 1
+        self.shape = image.shape[:2]
 
-    def embed(self, image, cancel=None):
-        FakePredictor.embeds += 1
-        return SimpleNamespace(original_size=image.shape[:2])
-
-    def predict_batch(
-        self,
-        embedding,
-        points_yx=None,
-        point_labels=None,
-        boxes_yx=None,
-        multimask_output=None,
-    ):
-        FakePredictor.calls.append(
+    def predict_batch(self, points_yx=None, boxes_yx=None, *, multimask_output=None):
+        FakeView.calls.append(
             {"points": points_yx, "boxes": boxes_yx, "multimask": multimask_output}
         )
         if boxes_yx is not None:
-            return [self._box(embedding.original_size, box) for box in boxes_yx]
-        assert point_labels.shape == points_yx.shape[:2]
-        assert (point_labels == 1).all()
-        return [self._point(embedding.original_size, p[0]) for p in points_yx]
+            return [self._box(self.shape, box) for box in boxes_yx]
+        return [self._point(self.shape, point) for point in points_yx]
 
     @staticmethod
     def _box(size, box):
@@ -78,7 +64,9 @@ def fake(monkeypatch, labels):
         predicted[0:3, 70:78] = 3  # 24 px, dropped
         return predicted
 
-    monkeypatch.setattr(protocol, "SamPredictor", FakePredictor)
+    FakeView.calls, FakeView.views = [], 0
+    monkeypatch.setattr(protocol, "SamPredictor", lambda model: model)
+    monkeypatch.setattr(protocol, "ImageView", FakeView)
     monkeypatch.setattr(protocol, "segment_image", segment)
     return settings
 
@@ -96,9 +84,9 @@ def test_all_modes(fake, labels):
     np.testing.assert_allclose(report.images[0].box, [1, 1])
     assert report.average_precision == pytest.approx(1 / 3)
     assert seen == list(report.images)
-    assert FakePredictor.embeds == 1
-    first, second = FakePredictor.calls
-    assert first["points"].tolist() == [[[15, 25]], [[43, 53]]]
+    assert FakeView.views == 1
+    first, second = FakeView.calls
+    assert first["points"].tolist() == [[15, 25], [43, 53]]
     assert first["multimask"] is True
     assert second["boxes"].tolist() == [[10, 20, 21, 31], [40, 50, 47, 57]]
     assert second["multimask"] is False
@@ -120,14 +108,14 @@ def test_batches_are_bounded(fake, labels, monkeypatch):
     monkeypatch.setattr(protocol, "_BATCH_BYTES", 1)
     image = np.zeros((60, 80), np.uint8)
     report = protocol.evaluate_images([("one", image, labels)], None, modes=["box"])
-    assert [len(call["boxes"]) for call in FakePredictor.calls] == [1, 1]
+    assert [len(call["boxes"]) for call in FakeView.calls] == [1, 1]
     np.testing.assert_allclose(report.images[0].box, [1, 1])
 
 
 def test_image_without_objects_is_not_embedded(fake):
     image, nothing = np.zeros((60, 80), np.uint8), np.zeros((60, 80), np.uint8)
     report = protocol.evaluate_images([("n", image, nothing)], None)
-    assert FakePredictor.embeds == 0
+    assert FakeView.views == 0
     assert report.n_objects == 0
     assert report.average_precision == 0  # two invented objects
 

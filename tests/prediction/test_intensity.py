@@ -101,6 +101,48 @@ def test_a_rule_holds_for_8_bit_rgb_as_well():
     assert (shown == 128).all()
 
 
+def test_gamma_bends_between_black_and_white():
+    image = np.array([[0, 36, 64, 100]])
+    shown = to_rgb(image, rule=IntensityRule(limits=(0, 100), gamma=0.5))
+    assert shown[0, :, 0].tolist() == [0, 153, 204, 255]
+    shown = to_rgb(image, rule=IntensityRule(limits=(0, 100), gamma=2))
+    assert shown[0, :, 0].tolist() == [0, 33, 104, 255]
+
+
+def test_inversion_swaps_black_and_white():
+    image = np.array([[-np.inf, 0, 25, 100, np.inf, np.nan]])
+    plain = to_rgb(image, rule=IntensityRule(limits=(0, 100)))
+    with np.errstate(all="raise"):
+        shown = to_rgb(image, rule=IntensityRule(limits=(0, 100), invert=True))
+    np.testing.assert_array_equal(shown[0, :5], 255 - plain[0, :5])
+    assert not shown[0, 5].any()  # what is not known stays black
+    mask = to_rgb(np.array([[True, False]]), rule=IntensityRule(invert=True))
+    assert mask[0, :, 0].tolist() == [0, 255]
+
+
+def test_gamma_comes_before_inversion():
+    rule = IntensityRule(limits=(0, 100), gamma=2, invert=True)
+    assert to_rgb(np.array([[0, 50, 100]]), rule=rule)[0, :, 0].tolist() == [
+        255,
+        191,
+        0,
+    ]
+
+
+def test_equal_rules_have_equal_hash_and_text():
+    plain = IntensityRule(limits=(0, 100), channels=(0, 1), gamma=2)
+    odd = IntensityRule(
+        limits=np.array([0, 100]),
+        channels=[np.int64(0), np.int64(1)],
+        gamma=np.float32(2),
+        percentiles=[0.1, 99.9],
+    )
+    assert odd == plain
+    assert hash(odd) == hash(plain)
+    assert repr(odd) == repr(plain)
+    assert IntensityRule(gamma=1.5) != IntensityRule()
+
+
 def test_colour_pictures_keep_their_hue():
     image = np.zeros((4, 4, 3), dtype=np.uint16)
     image[..., 0] = np.arange(16).reshape(4, 4) * 4000
@@ -165,6 +207,11 @@ def test_a_missing_channel_is_named():
         {"percentiles": (50, 20)},
         {"percentiles": (-1, 99)},
         {"channels": ()},
+        {"limits": 5},
+        {"gamma": 0},
+        {"gamma": -1},
+        {"gamma": np.inf},
+        {"gamma": None},
         {"channels": (0, 1, 2, 3)},
     ],
 )

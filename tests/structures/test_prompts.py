@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from napari_sam.errors import PromptError
+from napari_sam.structures.mask_window import MaskWindow
 from napari_sam.structures.prompts import BoxPrompt, PointPrompt, PromptSet
 
 
@@ -52,3 +53,32 @@ def test_sets_compare_by_value():
     assert hash(first) == hash(second)
     assert first != PromptSet((PointPrompt((1, 2)),))
     assert first != PromptSet((PointPrompt((1, 2)),), mask_input=logits + 1)
+
+
+POINT, BOX = PointPrompt((1, 2)), BoxPrompt(0, 0, 5, 6)
+LOGITS = np.ones((4, 4), np.float32)
+MASK = MaskWindow(1, 1, np.ones((2, 3), bool))
+
+
+@pytest.mark.parametrize(
+    ("prompts", "is_empty", "is_ambiguous"),
+    [
+        (PromptSet(), True, False),
+        (PromptSet((POINT,)), False, True),
+        (PromptSet((POINT, PointPrompt((3, 4), 0))), False, False),
+        (PromptSet((POINT,), BOX), False, False),
+        (PromptSet((POINT,), mask_input=LOGITS), False, False),
+        (PromptSet((POINT,), mask=MASK), False, False),
+        (PromptSet(mask=MASK), False, False),
+        (PromptSet(mask_input=LOGITS), False, False),
+    ],
+)
+def test_only_one_point_by_itself_leaves_a_choice(prompts, is_empty, is_ambiguous):
+    assert (prompts.is_empty, prompts.is_ambiguous) == (is_empty, is_ambiguous)
+
+
+def test_a_mask_on_the_plane_is_compared_by_value():
+    again = MaskWindow(1, 1, np.ones((2, 3), bool))
+    assert PromptSet(mask=MASK) == PromptSet(mask=again)
+    assert PromptSet(mask=MASK) != PromptSet()
+    assert PromptSet(mask=MASK) != "prompts"

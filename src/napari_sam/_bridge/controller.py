@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Connects one annotator to the layers of one viewer, and undoes that.
+"""Gives one image of one viewer an annotator, and takes it away again.
 
 The controller listens while it is active: prompts that change, the slider that moves,
 layers that the user removes. `pause` and `resume` follow the visibility of the panel;
@@ -11,34 +11,34 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
 from psygnal import Signal
 
+from napari_sam._bridge.actions import Actions
 from napari_sam._bridge.coordinates import PlaneMap
 from napari_sam._bridge.image_source import LayerImageSource
-from napari_sam._bridge.label_layer import (
-    LayerLabelStore,
-    is_own_result,
-    make_label_layer,
-)
-from napari_sam._bridge.preview_layer import PreviewLayer
-from napari_sam._bridge.prompt_layers import POSITIVE, CollectedPrompts, PromptLayers
+from napari_sam._bridge.keybindings import KeyBindings
+from napari_sam._bridge.label_layer import is_own_result
+from napari_sam._bridge.label_target import LabelTarget
+from napari_sam._bridge.layer_link import READY_TEXT, LayerLink
+from napari_sam._bridge.mouse import Pointer
+from napari_sam._bridge.navigation import fly_to
+from napari_sam._bridge.preview_layer import HOVERED, OFFERED, PreviewLayer
+from napari_sam._bridge.prompt_layers import PromptLayers, is_own_helper
 from napari_sam.annotation.annotator import Annotator
-from napari_sam.annotation.commit_policy import ALL_TAKEN
-from napari_sam.annotation.phases import Editing, Loading
 from napari_sam.errors import ImageError, NapariSamError, PhaseError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from napari.components import ViewerModel
     from napari.layers import Image, Labels
 
-    from napari_sam.annotation.objects import AcceptedObject
+    from napari_sam.annotation.objects import ObjectKey
     from napari_sam.annotation.ports import JobRunner, PlaneKey, Segmenter
-    from napari_sam.structures.arrays import BoolMask
+    from napari_sam.structures.view_settings import ViewSettings
 
-READY_TEXT = "Ready: click on an object, or draw a box around it."
+__all__ = ["READY_TEXT", "PromptController"]
+
 TRANSFORM_EVENTS = ("scale", "translate", "rotate", "shear", "affine")
 
 
@@ -59,11 +59,17 @@ class PromptController:
         Calls a function once the present event has been dealt with.
     labels : napari.layers.Labels, optional
         Where accepted masks go; a new layer by default.
+    view : ViewSettings, optional
+        How the model is shown the image.
+    others : sequence of napari.layers.Image
+        Images that `view` may name as channels.
 
     Attributes
     ----------
     annotator : Annotator
     prompts : PromptLayers
+    actions : Actions
+        What keys, buttons and menus can do.
     message_changed : Signal(str)
         One line on what is going on.
     labels_changed : Signal()
@@ -84,25 +90,42 @@ class PromptController:
         report: Callable[[Exception], None],
         later: Callable[[Callable[[], None]], None],
         labels: Labels | None = None,
+        view: ViewSettings | None = None,
+        others: Sequence[Image] = (),
     ) -> None:
         self._viewer = weakref.ref(viewer)
         self.image = image
         self._report = report
         self._later = later
-        self._source = LayerImageSource(image)
-        self._map = PlaneMap(image, self._source.shape, self._source.factors)
-        self._map.plane_key(viewer.dims)  # refuse 3-D display before adding anything
-        self._store = (
-            self._new_store() if labels is None else LayerLabelStore(labels, self._map)
+        self._others = tuple(others)
+        self._source = LayerImageSource(image, view, others)
+        self.plane_map = PlaneMap.of(image, self._source)
+        self.plane_map.plane_key(viewer.dims)  # refuses 3-D before anything is added
+        self._target = LabelTarget(viewer, image, self.plane_map, labels)
+        self.annotator = Annotator(self._source, self._target.store, runner)
+        self.prompts = PromptLayers(self.plane_map, later)
+        offered = PreviewLayer(self.plane_map, OFFERED)
+        hovered = PreviewLayer(self.plane_map, HOVERED)
+        self._previews = (offered, hovered)
+        self.pointer = Pointer(viewer, self.plane_map, self.prompts)
+        self._link = LayerLink(
+            self._viewer,
+            self.plane_map,
+            self.annotator,
+            self.prompts,
+            self._previews,
+            self.pointer,
+            report,
+            later,
         )
-        self._preview = PreviewLayer(self._map)
-        self.prompts = PromptLayers(self._map)
-        self.annotator = Annotator(self._source, self._store, runner)
-        self._store.changed.connect(self.annotator.announce)
-        self._plane: PlaneKey | None = None
+        self._link.message_changed.connect(self.message_changed.emit)
+        self._link.plane_wanted.connect(self.fly_to_plane)
+        self.actions = Actions(self, self._link)
+        self._keys = KeyBindings(self.act)
         self._is_active = False
         self._is_stopped = False
-        self._preview.add_to(viewer)
+        for preview in self._previews:
+            preview.add_to(viewer)
         self.prompts.add_to(viewer)
         self.resume()
 
@@ -114,24 +137,39 @@ class PromptController:
     @property
     def plane(self) -> PlaneKey | None:
         """The plane shown, None while the view cannot be segmented."""
-        return self._plane
+        return self._link.plane
+
+    @property
+    def viewer(self) -> ViewerModel | None:
+        """The viewer; None once it is gone."""
+        return self._viewer()
+
+    @property
+    def source(self) -> LayerImageSource:
+        """What the model is shown."""
+        return self._source
 
     @property
     def labels_layer(self) -> Labels:
         """Where accepted masks go."""
-        return self._store.layer
+        return self._target.store.layer
 
     @property
     def preview_layer(self) -> Labels | None:
-        """Where the candidate mask is shown."""
-        return self._preview.layer
+        """Where the mask on offer is shown."""
+        return self._previews[0].layer
+
+    @property
+    def hover_layer(self) -> Labels | None:
+        """Where the mask under the pointer is shown."""
+        return self._previews[1].layer
 
     def attach(self, segmenter: Segmenter) -> None:
         """Use a model; prompts that are there already are answered."""
         self.annotator.attach(segmenter)
-        self._plane = None
         if self._is_active:
             self._follow_plane()
+            self._link.refresh()
 
     def resume(self) -> None:
         """Begin to listen; harmless when active or stopped."""
@@ -145,20 +183,25 @@ class PromptController:
         for signal, slot in self._connections(viewer):
             signal.connect(slot)
         self.prompts.connect()
+        self.pointer.connect()
+        self._bind_keys()
         self._on_transform()
-        self._plane = None
+        self._link.plane = None
         self._follow_plane()
 
     def pause(self) -> None:
         """Stop listening and show nothing; layers and prompts stay."""
         if not self._is_active:
             return
-        self.annotator.discard()
-        self._preview.clear()
+        if self.plane is not None:
+            self.annotator.hover(self.plane, None)
         self._is_active = False
         for signal, slot in self._connections(self._viewer()):
             signal.disconnect(slot)
+        self._link.clear()
         self.prompts.disconnect()
+        self.pointer.disconnect()
+        self._keys.unbind()
 
     def stop(self) -> None:
         """Let go of the viewer: prompt and preview layers go, labels stay."""
@@ -168,29 +211,24 @@ class PromptController:
         viewer = self._viewer()
         if viewer is not None:
             self.prompts.remove_from(viewer)
-            self._preview.remove_from(viewer)
+            for preview in self._previews:
+                preview.remove_from(viewer)
         self.stopped.emit()
 
     def release(self) -> None:
         """Stop for good without touching any layer."""
         self.pause()
         self._is_stopped = True
-        self._store.disconnect()
-        self.annotator.close()
+        self._target.release()
+        self.annotator.detach()
 
-    def refresh(self) -> None:
-        """Read the prompts of the plane shown and ask for their mask."""
-        if self._plane is None or isinstance(self.annotator.phase, Loading):
-            return
-        found = self.prompts.collect(self._plane)
-        if found.is_only_negative:
-            self.annotator.discard()  # the answer would be the background
-        else:
-            self.annotator.set_prompts(self._plane, found.prompts)
-        self._tell(found)
+    def act(self, action_id: str) -> None:
+        """Do what a key, a button or a menu asks for; errors are reported."""
+        if self._link.attempt(self._require_active):
+            self._link.attempt(self.actions.run, action_id)
 
     def accept(self) -> None:
-        """Write the mask shown as a new object and remove its prompts.
+        """Write the mask on offer as an object and remove its prompts.
 
         Raises
         ------
@@ -198,19 +236,53 @@ class PromptController:
             If there is nothing to accept, or it cannot be written.
         """
         self._require_active()
-        if self._is_gone(self._store.layer):
+        viewer = self._viewer()
+        if viewer is not None and self.labels_layer not in viewer.layers:
             self.use_labels(None)
         self.annotator.commit()
 
     def discard(self) -> None:
         """Remove the prompts of the plane shown, and the mask with them."""
         self._require_active()
-        if self._plane is not None:
-            self.prompts.clear(self._plane)
+        self.annotator.discard()
 
-    def choose(self, index: int) -> None:
-        """Show another candidate."""
-        self.annotator.choose(index)
+    def embed_now(self) -> None:
+        """Embed the plane shown if that was not done yet."""
+        self._link.look_again()
+
+    def show_differently(self, view: ViewSettings) -> bool:
+        """Show the model the image in another way, from the next prompt on.
+
+        Returns
+        -------
+        bool
+            False if the image has other planes then: prompting has to start anew.
+
+        Raises
+        ------
+        ImageError
+            If the image lacks a channel or an axis that is named.
+        """
+        source = LayerImageSource(self.image, view, self._others)
+        if source.shape != self._source.shape:
+            return False
+        self._source = source
+        self.annotator.replace_source(source)
+        return True
+
+    def fly_to(self, key: ObjectKey) -> None:
+        """Show the plane of an object, with the object in the middle."""
+        known = self.annotator.objects[key]
+        y0, x0, y1, x1 = known.box
+        self.fly_to_plane(known.plane, ((y0 + y1 - 1) / 2, (x0 + x1 - 1) / 2))
+
+    def fly_to_plane(
+        self, plane: PlaneKey, yx: tuple[float, float] | None = None
+    ) -> None:
+        """Move the sliders to a plane, and the camera to a position on it."""
+        viewer = self._viewer()
+        if viewer is not None:
+            fly_to(viewer, self.plane_map, plane, yx)
 
     def use_labels(self, layer: Labels | None) -> None:
         """Write to another labels layer from now on; None makes a new one.
@@ -220,26 +292,21 @@ class PromptController:
         LabelsError
             If the layer does not fit the image.
         """
-        if layer is not None and layer == self._store.layer:
+        viewer = self._viewer()
+        if viewer is None or not self._target.use(viewer, layer):
             return
-        store = (
-            self._new_store() if layer is None else LayerLabelStore(layer, self._map)
-        )
-        self._store.disconnect()
-        self._store = store
-        store.changed.connect(self.annotator.announce)
-        self.annotator.replace_labels(store)
+        self.annotator.replace_labels(self._target.store)
+        if self._is_active:
+            self._bind_keys()
+            self._link.adopt()
         self.labels_changed.emit()
 
     def _connections(self, viewer: ViewerModel | None) -> list[tuple[Any, Any]]:
         """List what is listened to while active, and who listens."""
         events = self.image.events
         pairs: list[tuple[Any, Any]] = [
-            (self.annotator.candidates_changed, self._show_mask),
-            (self.annotator.embedding_changed, self._on_embedding),
-            (self.annotator.accepted, self._on_accepted),
-            (self.annotator.failed, self._report),
-            (self.prompts.changed, self.refresh),
+            *self._link.pairs(),
+            *self._link.target_pairs(self._target),
             (events.data, self._on_image_data),
             *((getattr(events, name), self._on_transform) for name in TRANSFORM_EVENTS),
         ]
@@ -249,8 +316,24 @@ class PromptController:
                 *((event, self._follow_plane) for event in (dims.point, dims.order)),
                 (dims.ndisplay, self._follow_plane),
                 (viewer.layers.events.removed, self._on_removed),
+                (viewer.layers.events.inserted, self._on_inserted),
             ]
         return pairs
+
+    def _bind_keys(self) -> None:
+        """Bind our keys on the viewer and on all layers a user may have active."""
+        viewer = self._viewer()
+        if viewer is not None:
+            helpers = [layer for layer in viewer.layers if is_own_helper(layer)]
+            self._keys.bind(viewer, [self.image, *helpers, self.labels_layer])
+
+    def _own_layers(self) -> list[Any]:
+        own = [
+            self.prompts.points,
+            self.prompts.shapes,
+            *(preview.layer for preview in self._previews),
+        ]
+        return [layer for layer in own if layer is not None]
 
     def _require_active(self) -> None:
         if not self._is_active:
@@ -260,60 +343,20 @@ class PromptController:
             )
             raise PhaseError(msg)
 
-    def _new_store(self) -> LayerLabelStore:
-        layer = make_label_layer(self._map, self.image.name)
-        viewer = self._viewer()
-        if viewer is not None:
-            active = viewer.layers.selection.active
-            viewer.add_layer(layer)
-            if active is not None:
-                viewer.layers.selection.active = active
-        return LayerLabelStore(layer, self._map)
-
     def _follow_plane(self, event: Any = None) -> None:
         viewer = self._viewer()
         if viewer is None:
             return
         try:
-            plane = self._map.plane_key(viewer.dims)
+            plane = self.plane_map.plane_key(viewer.dims)
         except ImageError as error:
-            self._plane = None
-            self.annotator.discard()
+            self._link.plane = None
+            self._link.clear()
             self.message_changed.emit(str(error))
             return
-        if plane == self._plane:
-            return
-        self._plane = plane
-        if isinstance(self.annotator.phase, Loading):
-            return
-        self.annotator.prepare(plane)
-        self.refresh()
-
-    def _show_mask(self) -> None:
-        """Show the pixels that would be written now."""
-        viewer, phase = self._viewer(), self.annotator.phase
-        mask = self.annotator.planned_mask()
-        if mask is None or viewer is None or not isinstance(phase, Editing):
-            self._preview.clear()
-            return
-        self._preview.show(viewer, phase.plane, mask)
-        self.message_changed.emit(_describe(mask, phase))
-
-    def _on_embedding(self, plane: PlaneKey, is_ready: bool) -> None:  # noqa: FBT001  a signal's payload
-        if isinstance(self.annotator.phase, Editing):
-            return
-        if is_ready:
-            self._tell(self.prompts.collect(plane))
-        else:
-            self.message_changed.emit("Looking at the image ...")
-
-    def _on_accepted(self, accepted: AcceptedObject) -> None:
-        self.prompts.clear(accepted.plane)
-        # An object begins with a point on it, whatever corrected the one before.
-        self.prompts.set_polarity(POSITIVE)
-        self.message_changed.emit(
-            f"Object {accepted.object_id} written. Prompt the next one."
-        )
+        if plane != self._link.plane:
+            self._target.axes = plane.axes
+            self._link.turn_to(plane)
 
     def _on_removed(self, event: Any) -> None:
         # The layer list is being changed right now: take our layers out afterwards.
@@ -324,58 +367,32 @@ class PromptController:
             self.message_changed.emit("The prompt layers were removed.")
             self._later(self.stop)
 
+    def _on_inserted(self, event: Any) -> None:
+        if is_own_helper(event.value):  # of proposals, or one that is made anew
+            self._bind_keys()
+
     def _on_image_data(self, event: Any = None) -> None:
         """Other pixels under the same layer: what was computed is out of date."""
         try:
-            source = LayerImageSource(self.image)
+            has_same_planes = self.show_differently(self._source.settings)
         except NapariSamError as error:
             self._report(error)
             return
-        if source.shape != self._source.shape:
+        if not has_same_planes:
             self.message_changed.emit("The image changed its shape: press Start again.")
             self.stop()
             return
-        self._source = source
-        self.annotator.replace_source(source)
-        self._plane = None
+        self._link.plane = None
         self._follow_plane()
 
     def _on_transform(self, event: Any = None) -> None:
         """Let our own layers follow an image that was scaled or moved."""
-        place = self._map.transforms()
-        own = [self.prompts.points, self.prompts.boxes, self._preview.layer]
-        if is_own_result(self._store.layer):
-            own.append(self._store.layer)
+        place = self.plane_map.transforms()
+        own: list[Any] = [self.prompts.points, self.prompts.shapes]
+        if is_own_result(self.labels_layer):
+            own.append(self.labels_layer)
         for layer in own:
             for name in TRANSFORM_EVENTS if layer is not None else ():
                 setattr(layer, name, place[name])
-        self._show_mask()
-
-    def _is_gone(self, layer: Labels) -> bool:
-        viewer = self._viewer()
-        return viewer is not None and layer not in viewer.layers
-
-    def _tell(self, found: CollectedPrompts) -> None:
-        if found.is_only_negative:
-            self.message_changed.emit("Add a point on the object as well.")
-        elif found.n_outside:
-            self.message_changed.emit(
-                f"{found.n_outside} prompt(s) beside the image or too small: left out."
-            )
-        elif found.n_boxes > 1:
-            self.message_changed.emit(
-                f"{found.n_boxes} boxes on this plane: the one touched last counts."
-            )
-        elif found.prompts.is_empty and not self.annotator.is_embedding:
-            self.message_changed.emit(READY_TEXT)
-
-
-def _describe(mask: BoolMask, phase: Editing) -> str:
-    """One line on a mask that would be written and the answer it comes from."""
-    if phase.candidates is None or not phase.candidates.masks[phase.chosen].any():
-        return "The model found nothing there. Move the prompt or add another."
-    if not mask.any():
-        return ALL_TAKEN
-    area = np.count_nonzero(mask)
-    score = float(phase.candidates.predicted_iou[phase.chosen])
-    return f"Mask of {area} pixels, predicted IoU {score:.2f}. Accept or correct it."
+        for preview in self._previews:
+            preview.follow_image()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from napari.components import Dims
     from napari.layers import Layer
 
+    from napari_sam._bridge.image_source import LayerImageSource
     from napari_sam.structures.arrays import Coordinates, HalfOpenBox
 
 TRANSFORM_NAMES = ("scale", "rotate", "shear", "units", "axis_labels")
@@ -38,15 +39,33 @@ class PlaneMap:
         Shape of the array that is read (without a colour axis).
     factors : tuple of float
         How many pixels of the layer's data coordinates one read pixel spans, per axis;
-        all 1 unless a coarser level of a multiscale image is read.
+        1 unless a coarser level of a multiscale image is read, or for channels.
+    channel_axis : int or None
+        Axis along which one read pixel spans all channels. Pixel 0 lies on every
+        position of its slider, and so do layers made with `transforms`.
     """
 
     def __init__(
-        self, layer: Layer, shape: tuple[int, ...], factors: tuple[float, ...]
+        self,
+        layer: Layer,
+        shape: tuple[int, ...],
+        factors: tuple[float, ...],
+        channel_axis: int | None = None,
     ) -> None:
         self._layer = layer
         self._factors = np.asarray(factors, dtype=float)
+        self._origin = (self._factors - 1) / 2  # centre of pixel 0, in data coordinates
+        if channel_axis is not None:
+            # napari shows points within half a pixel of the slider. Twice the span
+            # keeps one that was drawn on the first channel in sight on the last.
+            self._factors[channel_axis] *= 2
+        self._channel_axis = channel_axis
         self.shape = shape
+
+    @classmethod
+    def of(cls, layer: Layer, source: LayerImageSource) -> PlaneMap:
+        """Map the pixels that a source reads of a layer."""
+        return cls(layer, source.shape, source.factors, source.channel_axis)
 
     @property
     def ndim(self) -> int:
@@ -62,36 +81,114 @@ class PlaneMap:
         Raises
         ------
         ImageError
-            In 3-D display, or if the view shows an axis that the image lacks.
+            In 3-D display, or if the view shows an axis that the image lacks or that
+            holds its channels.
         """
         if dims.ndisplay != 2:
             msg = "The viewer shows 3-D. Switch to 2-D display to segment a plane."
             raise ImageError(msg)
         offset = dims.ndim - self.ndim
         rows, columns = sorted(axis - offset for axis in dims.displayed)
-        if rows < 0:
+        # A viewer that is closing has fewer axes than the image had.
+        if rows < 0 or offset < 0:
             msg = (
                 f"The view shows an axis that the image {self._layer.name!r} does not "
                 "have. Roll the dimensions back or choose another image."
             )
             raise ImageError(msg)
-        position = self.world_to_pixel(dims.point)
+        if self._channel_axis in (rows, columns):
+            msg = (
+                f"The view shows axis {self._channel_axis} of {self._layer.name!r}, "
+                "which holds its channels. Roll the dimensions until rows and columns "
+                "are shown, or choose another channel axis."
+            )
+            raise ImageError(msg)
         index = tuple(
-            int(np.clip(np.round(position[axis]), 0, self.shape[axis] - 1))
-            for axis in range(self.ndim)
-            if axis not in (rows, columns)
+            int(np.clip(place, 0, self.shape[axis] - 1))
+            for axis, place in self._slider_places(dims, (rows, columns))
         )
         return PlaneKey(axes=(rows, columns), index=index)
+
+    def pointer_yx(
+        self, dims: Dims, world: npt.ArrayLike
+    ) -> tuple[PlaneKey, tuple[float, float]] | None:
+        """Find the pixel under the pointer.
+
+        Parameters
+        ----------
+        dims : napari.components.Dims
+            Of the viewer.
+        world : (n,) array-like
+            Where the pointer is, as napari's mouse events tell it.
+
+        Returns
+        -------
+        (PlaneKey, (y, x)) or None
+            The plane shown and the place on it, whole numbers being pixel centres.
+            None beside the image, and while the view shows no plane of it.
+        """
+        try:
+            key = self.plane_key(dims)
+        except ImageError:
+            return None
+        if any(
+            not 0 <= place < self.shape[axis]
+            for axis, place in self._slider_places(dims, key.axes)
+        ):
+            return None
+        yx = self.world_to_yx(key, world)
+        return None if yx is None else (key, yx)
+
+    def world_to_yx(
+        self, key: PlaneKey, world: npt.ArrayLike
+    ) -> tuple[float, float] | None:
+        """Map a world position to a place on a plane as it is drawn.
+
+        napari draws a plane by the part of the transform that concerns the axes shown:
+        a stack whose planes are sheared against each other, say, is drawn without that
+        shear. So the position's other coordinates do not matter here.
+
+        Returns
+        -------
+        (y, x) or None
+            None beside the plane.
+        """
+        layer, axes = self._layer, list(key.axes)
+        origin = np.asarray(layer.data_to_world(np.zeros(self.ndim)), dtype=float)
+        steps = [layer.data_to_world(unit) - origin for unit in np.eye(self.ndim)[axes]]
+        drawn = np.asarray(steps, dtype=float)[:, axes].T
+        place = np.asarray(world, dtype=float)[-self.ndim :][axes] - origin[axes]
+        try:
+            data = np.linalg.solve(drawn, place)
+        except np.linalg.LinAlgError:
+            return None  # the plane is seen from its edge
+        y, x = (data - self._origin[axes]) / self._factors[axes]
+        height, width = self.plane_shape(key)
+        if not (-0.5 <= y < height - 0.5 and -0.5 <= x < width - 0.5):
+            return None
+        return float(y), float(x)
 
     def world_to_pixel(self, world: npt.ArrayLike) -> Coordinates:
         """Map one world position to pixels of the array that is read, (ndim,)."""
         data = np.asarray(self._layer.world_to_data(world), dtype=float)
-        return (data + 0.5) / self._factors - 0.5
+        return (data - self._origin) / self._factors
 
     def pixel_to_world(self, pixel: npt.ArrayLike) -> Coordinates:
         """Inverse of `world_to_pixel` for one position, (ndim,)."""
-        data = (np.asarray(pixel, dtype=float) + 0.5) * self._factors - 0.5
+        data = np.asarray(pixel, dtype=float) * self._factors + self._origin
         return np.asarray(self._layer.data_to_world(data), dtype=float)
+
+    def _slider_places(
+        self, dims: Dims, axes: tuple[int, int]
+    ) -> list[tuple[int, float]]:
+        """Axis and nearest pixel, also outside the image, of every slider."""
+        # As napari slices: the axes shown stand at the world's origin.
+        world = np.asarray(dims.point, dtype=float)[-self.ndim :].copy()
+        world[list(axes)] = 0
+        pixel = np.round(self.world_to_pixel(world))
+        return [
+            (axis, float(pixel[axis])) for axis in range(self.ndim) if axis not in axes
+        ]
 
     def layer_to_pixels(self, other: Layer, positions: Any) -> Coordinates:
         """Map data positions of another layer to pixels, (n, ndim)."""

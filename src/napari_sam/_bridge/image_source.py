@@ -1,19 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pixels of an Image layer, one plane at a time, readable from any thread."""
+"""What a model sees of an Image layer, one plane at a time, from any thread."""
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_sam._bridge.view_settings import (
+    channel_names,
+    choose_channels,
+    with_layer_limits,
+)
 from napari_sam.errors import ImageError
+from napari_sam.structures.image_digest import image_digest
+from napari_sam.structures.view_settings import ViewSettings
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from napari.layers import Image
 
     from napari_sam.annotation.ports import PlaneKey
-    from napari_sam.structures.arrays import Plane
+    from napari_sam.structures.arrays import Plane, RgbPlane
 
 MAX_SIDE_PX = 4096
 """Of a multiscale image, the finest level with sides no longer than this is read."""
@@ -29,53 +40,272 @@ class LayerImageSource:
     ----------
     layer : napari.layers.Image
         The image; RGB, multiscale and any number of axes are legal.
+    settings : ViewSettings, optional
+        Channels, contrast, gamma. By default planes are handed out as they are.
+    others : sequence of napari.layers.Image
+        Images on the same pixels that `settings` may name as channels.
 
     Attributes
     ----------
     shape : tuple of int
-        Shape of the array that is read, without a colour axis.
+        Shape of the array that is read, without a colour axis; 1 along the channels.
     factors : tuple of float
-        Size of its pixels in pixels of the finest level, per axis.
+        Size of its pixels in pixels of the finest level, per axis; along the channels
+        the number of channels.
+    channel_axis : int or None
+        Axis that is no axis of a plane, because it holds channels.
+    channel_names : tuple of str
+        What `settings` can choose from.
+    settings : ViewSettings
+        With the limits that were read from the layers.
 
     Raises
     ------
     ImageError
-        If the layer is no Image layer or has fewer than two axes.
+        If the layer is no Image layer, has fewer than two axes, or lacks a channel or
+        axis that the settings name.
     """
 
-    def __init__(self, layer: Image) -> None:
-        from napari.layers import Image
-
-        if not isinstance(layer, Image):
-            msg = (
-                f"The layer {layer.name!r} is a {type(layer).__name__} layer. Choose "
-                "an Image layer to segment."
-            )
-            raise ImageError(msg)
-        if layer.ndim < 2:
-            msg = f"The image {layer.name!r} has {layer.ndim} axis; two are needed."
-            raise ImageError(msg)
+    def __init__(
+        self,
+        layer: Image,
+        settings: ViewSettings | None = None,
+        others: Sequence[Image] = (),
+    ) -> None:
+        _check_layer(layer)
+        settings = ViewSettings() if settings is None else settings
         self._is_rgb = bool(layer.rgb)
+        self.channel_axis = axis = settings.channel_axis
         levels = list(layer.data) if layer.multiscale else [layer.data]
         finest = self._spatial_shape(levels[0])
-        self._array = next(
-            (a for a in levels if max(self._spatial_shape(a)[-2:]) <= MAX_SIDE_PX),
-            levels[-1],
+        _check_axis(layer, axis, len(finest))
+        number = next(
+            (
+                number
+                for number, level in enumerate(levels)
+                if max(self._plane_sides(level)) <= MAX_SIDE_PX
+            ),
+            len(levels) - 1,
         )
-        self.shape = self._spatial_shape(self._array)
+        layers = [layer] if axis is not None or self._is_rgb else [layer, *others]
+        self._arrays = [
+            each.data[number] if each.multiscale else each.data for each in layers
+        ]
+        _check_alike(layers, [self._spatial_shape(array) for array in self._arrays])
+        sides = list(self._spatial_shape(self._arrays[0]))
+        if axis is not None:
+            sides[axis] = 1
+        self.shape = tuple(sides)
         self.factors = tuple(
             full / size for full, size in zip(finest, self.shape, strict=True)
         )
+        self.channel_names = channel_names(layer, axis, layers[1:])
+        # Without a choice, other layers are not mixed in.
+        n_offered = 1 if settings.channels is None and len(layers) > 1 else None
+        self._chosen = choose_channels(
+            settings.channels, self.channel_names[:n_offered]
+        )
+        self.settings = with_layer_limits(settings, layers, self._chosen)
+        self._pixels: str | None = None
+
+    @property
+    def portable_settings(self) -> ViewSettings:
+        """The settings with channels of the array by number, not by name.
+
+        Whoever opens the image elsewhere has no names of layers; channels that are
+        other layers keep theirs.
+        """
+        if self.channel_axis is None or self.settings.channels is None:
+            return self.settings
+        red, green, blue = self._chosen
+        return replace(self.settings, channels=(red, green, blue))
+
+    @property
+    def image_identity(self) -> str:
+        """Hash of shape, dtype and a sample of the layer's pixels."""
+        if self._pixels is None:
+            self._pixels = self._digest(self._arrays[0])
+        return self._pixels
+
+    @property
+    def identity(self) -> str:
+        """Hash of the pixels and of how they are shown: 32 hexadecimal digits."""
+        if self.settings.is_default:
+            return self.image_identity
+        about = self.settings.to_dict() | {"channels": self._chosen}
+        parts = [self.image_identity, repr(sorted(about.items()))]
+        if len(self._arrays) > 1:
+            used = sorted({index for index in self._chosen if index is not None})
+            parts += [self._digest(self._arrays[index]) for index in used]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
     def plane_shape(self, key: PlaneKey) -> tuple[int, int]:
         """Height and width in pixels of the plane."""
         return self.shape[key.axes[0]], self.shape[key.axes[1]]
 
     def read_plane(self, key: PlaneKey) -> Plane:
-        """Return the plane's pixels, (H, W) or (H, W, 3 | 4)."""
-        where = key.locate(slice(None), slice(None))
-        return np.asarray(self._array[(*where, ...)])
+        """Return what the model is to get.
+
+        Returns
+        -------
+        (H, W), (H, W, 3) or (H, W, 4) array
+            The plane's pixels of any dtype without settings, an 8-bit picture
+            (H, W, 3) with them.
+        """
+        return self._read(key, 1)
+
+    def read_pixels(self, key: PlaneKey) -> Plane:
+        """Return values as they are in the array, for measurements.
+
+        Returns
+        -------
+        (H, W) or (H, W, n) array
+            Of the array's dtype; n is 3 or 4 for a colour picture, otherwise the number
+            of channels shown, if it is more than one.
+        """
+        where = list(key.locate(slice(None), slice(None)))
+        if self.channel_axis is None and len(self._arrays) == 1:
+            return np.asarray(self._arrays[0][(*where, ...)])
+        self._check_plane(key)
+        shown = dict.fromkeys(index for index in self._chosen if index is not None)
+        planes = [self._read_channel(where, index) for index in shown]
+        return planes[0] if len(planes) == 1 else np.stack(planes, axis=-1)
+
+    @property
+    def unscaled(self) -> PixelSource:
+        """The same image as a source of values that no setting has changed."""
+        return PixelSource(self)
+
+    def read_thumbnail(self, key: PlaneKey, max_side: int = 160) -> RgbPlane:
+        """Return a small picture of what the model gets.
+
+        Only every n-th row and column is read, so percentiles are those of fewer
+        pixels.
+
+        Returns
+        -------
+        (h, w, 3) uint8 array
+            Neither side longer than `max_side`.
+        """
+        from napari_sam.prediction.intensity import to_rgb
+
+        step = max(1, -(-max(self.plane_shape(key)) // max_side))
+        return to_rgb(self._read(key, step))
+
+    def _read(self, key: PlaneKey, step: int) -> Plane:
+        """Read every n-th row and column of a plane."""
+        where = list(key.locate(slice(None, None, step), slice(None, None, step)))
+        if self.settings.is_default:
+            return np.asarray(self._arrays[0][(*where, ...)])
+        from napari_sam.prediction.channel_view import (
+            show_channels,
+            show_colour_picture,
+        )
+
+        if self._is_rgb:
+            plane = np.asarray(self._arrays[0][(*where, ...)])
+            return show_colour_picture(plane, self.settings, self._chosen)
+        self._check_plane(key)
+        planes: dict[int | None, Plane | None] = {None: None}
+        for index in self._chosen:
+            if index not in planes and index is not None:
+                planes[index] = self._read_channel(where, index)
+        return show_channels([planes[index] for index in self._chosen], self.settings)
+
+    def _check_plane(self, key: PlaneKey) -> None:
+        if self.channel_axis is not None and self.channel_axis in key.axes:
+            msg = (
+                f"Axis {self.channel_axis} holds channels, so a plane cannot lie along "
+                "it. Show other axes, or choose another axis for the channels."
+            )
+            raise ImageError(msg)
+
+    def _read_channel(self, where: list[Any], index: int) -> Plane:
+        if self.channel_axis is None:
+            return np.asarray(self._arrays[index][tuple(where)])
+        place = list(where)
+        place[self.channel_axis] = index
+        return np.asarray(self._arrays[0][tuple(place)])
+
+    def _digest(self, array: Any) -> str:
+        return image_digest(array, 3 if self._is_rgb else 2)
+
+    def _plane_sides(self, array: Any) -> tuple[int, ...]:
+        """Sizes of the last two axes that are not that of the channels."""
+        shape = self._spatial_shape(array)
+        kept = [size for axis, size in enumerate(shape) if axis != self.channel_axis]
+        return tuple(kept[-2:])
 
     def _spatial_shape(self, array: Any) -> tuple[int, ...]:
         shape = tuple(int(size) for size in array.shape)
         return shape[:-1] if self._is_rgb else shape
+
+
+class PixelSource:
+    """An `ImageSource` of the values in the array, for measurements.
+
+    Parameters
+    ----------
+    source : LayerImageSource
+        Says which channels are shown.
+    """
+
+    def __init__(self, source: LayerImageSource) -> None:
+        self._source = source
+
+    @property
+    def identity(self) -> str:
+        """Hash of the pixels alone."""
+        return self._source.image_identity
+
+    def plane_shape(self, key: PlaneKey) -> tuple[int, int]:
+        """Height and width in pixels of the plane."""
+        return self._source.plane_shape(key)
+
+    def read_plane(self, key: PlaneKey) -> Plane:
+        """Return values as they are in the array, (H, W) or (H, W, n)."""
+        return self._source.read_pixels(key)
+
+
+def _check_layer(layer: Any) -> None:
+    """Raise ImageError unless a layer holds pictures."""
+    from napari.layers import Image
+
+    if not isinstance(layer, Image):
+        msg = (
+            f"The layer {layer.name!r} is a {type(layer).__name__} layer. Choose "
+            "an Image layer to segment."
+        )
+        raise ImageError(msg)
+    if layer.ndim < 2:
+        msg = f"The image {layer.name!r} has {layer.ndim} axis; two are needed."
+        raise ImageError(msg)
+
+
+def _check_alike(layers: Sequence[Image], shapes: Sequence[tuple[int, ...]]) -> None:
+    """Raise ImageError unless layers that are channels of one image have one shape."""
+    for other, shape in zip(layers, shapes, strict=True):
+        if shape != shapes[0]:
+            msg = (
+                f"The image {other.name!r} has shape {shape}, {layers[0].name!r} has "
+                f"{shapes[0]}: they cannot be channels of one picture."
+            )
+            raise ImageError(msg)
+
+
+def _check_axis(layer: Image, axis: int | None, n_axes: int) -> None:
+    """Raise ImageError unless an axis can be that of channels."""
+    if axis is None:
+        return
+    if layer.rgb:
+        msg = (
+            f"The image {layer.name!r} is a colour picture: its channels are red, "
+            "green and blue. Choose no axis for channels."
+        )
+        raise ImageError(msg)
+    if axis >= n_axes or n_axes < 3:
+        msg = (
+            f"The image {layer.name!r} has {n_axes} axes, so axis {axis} cannot hold "
+            "channels: two more are needed for rows and columns."
+        )
+        raise ImageError(msg)

@@ -1,30 +1,39 @@
 # SPDX-License-Identifier: Apache-2.0
 """A Labels layer as the store of accepted masks.
 
-Only the bounding box of a mask is written, through napari's own undo-able write, so
-the cost does not depend on the size of the layer and Ctrl-Z takes an object back.
+Only the bounding box of a mask is written, so the cost does not depend on the size of
+the layer. Undo belongs to the annotator, for strokes of napari's own tools as well:
+they are handed to it, and napari's history of the layer is kept empty, so that it never
+writes old pixels over new objects.
 """
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from psygnal import Signal
 
+from napari_sam._bridge.paint_atoms import edits_between, edits_of_stroke
 from napari_sam._bridge.preview_layer import PLUGIN_NAME
 from napari_sam.errors import LabelsError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from napari.layers import Labels
 
     from napari_sam._bridge.coordinates import PlaneMap
+    from napari_sam.annotation.history import PlaneEdit
     from napari_sam.annotation.ports import PlaneKey
     from napari_sam.structures.arrays import HalfOpenBox, LabelImage
     from napari_sam.structures.labels import LabelEdit
 
-MAX_RECORDED_PX = 4_000_000
-"""Larger edits bypass napari's history, which would take a second and much memory."""
+MAX_SCATTERED_PX = 4_000_000
+"""Larger edits are written as a box: pixel by pixel they would take a second."""
+MAX_COMPARED_PX = 64_000_000
+"""Largest array of which two copies are compared to learn what a stroke changed."""
 
 
 class LayerLabelStore:
@@ -43,15 +52,26 @@ class LayerLabelStore:
 
     Attributes
     ----------
+    axes : tuple of two int
+        Array axes of the planes that painting is reported for; those of the plane
+        shown, ascending.
     changed : Signal()
         Others changed labels, or what may be written over.
+    painted : Signal(tuple of PlaneEdit)
+        The user changed pixels with napari's own tools; once per stroke.
+    replaced : Signal()
+        The layer has another array now, or was changed in a way that cannot be told:
+        earlier edits must not be taken back any more.
     """
 
     changed: ClassVar[Signal] = Signal()
+    painted: ClassVar[Signal] = Signal(tuple)
+    replaced: ClassVar[Signal] = Signal()
 
     def __init__(self, layer: Labels, plane_map: PlaneMap) -> None:
         check_alignment(layer, plane_map)
         self.layer = layer
+        self.axes: tuple[int, int] = (plane_map.ndim - 2, plane_map.ndim - 1)
         self._highest: int | None = None
         self._is_writing = False
         layer.events.paint.connect(self._on_paint)
@@ -102,13 +122,35 @@ class LayerLabelStore:
         return np.array(self.layer.data[_window(key, box)])
 
     def write(self, key: PlaneKey, edit: LabelEdit) -> None:
-        """Write the changed pixels of an edit, as one undo step.
+        """Write the changed pixels of an edit.
 
         Raises
         ------
         LabelsError
-            If the layer is locked or not editable.
+            If the layer is locked or not editable, or an id does not fit its dtype.
         """
+        self._check_writable(edit)
+        rows, columns = np.nonzero(edit.old != edit.new)
+        if rows.size == 0:
+            return
+        with self._writing():
+            if rows.size <= MAX_SCATTERED_PX and not _is_lazy(self.layer.data):
+                places = key.locate(rows + edit.box[0], columns + edit.box[1])
+                indices = tuple(
+                    np.broadcast_to(np.asarray(place, dtype=np.intp), rows.shape)
+                    for place in places
+                )
+                self.layer.data_setitem(indices, edit.new[rows, columns])
+            else:
+                region = self.read(key, edit.box)
+                region[rows, columns] = edit.new[rows, columns]
+                self.layer.data[_window(key, edit.box)] = region
+                self.layer.refresh()
+            forget_history(self.layer)
+        if self._highest is not None:
+            self._highest = max(self._highest, int(edit.new.max()))
+
+    def _check_writable(self, edit: LabelEdit) -> None:
         layer = self.layer
         if getattr(layer, "locked", False) or not layer.editable:
             msg = (
@@ -116,37 +158,85 @@ class LayerLabelStore:
                 "another labels layer."
             )
             raise LabelsError(msg)
-        rows, columns = np.nonzero(edit.old != edit.new)
-        if rows.size == 0:
-            return
+        highest = int(edit.new.max(initial=0))
+        if highest > np.iinfo(layer.data.dtype).max:
+            msg = (
+                f"Label {highest} does not fit into the {layer.data.dtype} of the "
+                f"labels layer {layer.name!r}. Convert it to uint32 (layer menu > "
+                "Convert data type)."
+            )
+            raise LabelsError(msg)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Let our own changes go unreported."""
         self._is_writing = True
         try:
-            if rows.size <= MAX_RECORDED_PX and not _is_lazy(layer.data):
-                places = key.locate(rows + edit.box[0], columns + edit.box[1])
-                indices = tuple(
-                    np.broadcast_to(np.asarray(place, dtype=np.intp), rows.shape)
-                    for place in places
-                )
-                layer.data_setitem(indices, edit.new[rows, columns])
-            else:
-                layer.data[_window(key, edit.box)] = edit.new
-                layer.refresh()
+            yield
         finally:
             self._is_writing = False
-        self._highest = max(self._highest or 0, int(edit.new.max()))
 
-    def _on_paint(self, event: Any = None) -> None:
-        """Count a brush stroke or fill of the user's: it used the selected label."""
-        if not self._is_writing and self._highest is not None:
-            self._highest = max(self._highest, int(self.layer.selected_label))
+    def _on_paint(self, event: Any) -> None:
+        """Report a stroke, fill or polygon, and take it out of napari's history."""
+        if self._is_writing:
+            return
+        edits = edits_of_stroke(event.value, self.axes, self.read)
+        if edits is None:
+            edits = self._compare_with_before()
+        forget_history(self.layer)
+        if edits is None:
+            self._highest = None
+            self.replaced.emit()
+            return
+        if self._highest is not None:
+            newest = (int(e.edit.new.max(initial=0)) for e in edits)
+            self._highest = max(self._highest, *newest, 0)
+        self._finish_stroke(edits)
+        if edits:
+            self.painted.emit(edits)
+
+    def _finish_stroke(self, edits: tuple[PlaneEdit, ...]) -> None:
+        """Write what napari announced before writing it, as it does with a polygon."""
+        for plane_edit in edits:
+            key, edit = plane_edit.plane, plane_edit.edit
+            if not np.array_equal(self.read(key, edit.box), edit.new):
+                self.layer.data[_window(key, edit.box)] = edit.new
+
+    def _compare_with_before(self) -> tuple[PlaneEdit, ...] | None:
+        """Learn what a stroke of an unknown kind changed, with napari's own undo."""
+        if int(np.prod(self.layer.data.shape)) > MAX_COMPARED_PX:
+            return None
+        with self._writing():
+            self.layer.undo()
+            before = np.array(self.layer.data)
+            self.layer.redo()
+            after = np.array(self.layer.data)
+        return edits_between(before, after, self.axes)
 
     def _on_change(self, event: Any = None) -> None:
         if not self._is_writing:
             self.changed.emit()
 
     def _on_data(self, event: Any = None) -> None:
-        """Forget the count of another array: it is made when an id is needed."""
+        """Forget what is known of another array; its ids are counted when needed."""
         self._highest = None
+        if not self._is_writing:
+            forget_history(self.layer)
+            self.replaced.emit()
+
+
+def forget_history(layer: Labels) -> None:
+    """Empty napari's own undo history of a layer.
+
+    There is no public way that leaves the tool in the user's hand alone, so the private
+    one is used, and the public one where that is gone.
+    """
+    forget = getattr(layer, "_reset_history", None)
+    if forget is not None:
+        forget()
+    else:
+        mode, layer.editable = layer.mode, False  # which empties it too
+        layer.editable, layer.mode = True, mode
 
 
 def make_label_layer(plane_map: PlaneMap, image_name: str) -> Labels:

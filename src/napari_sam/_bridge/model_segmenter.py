@@ -1,26 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A loaded model behind annotation's `Segmenter`; torch is imported on first use."""
+"""Which model the user wants, and how it is loaded; torch is imported on first use."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from napari_sam.errors import WeightsError
 
 if TYPE_CHECKING:
-    import threading
-    from collections.abc import Callable, Mapping
-
-    from napari_sam.modeling.sam import Sam
-    from napari_sam.prediction.image_view import ImageView
-    from napari_sam.structures.arrays import LabelImage, Plane
-    from napari_sam.structures.candidates import Candidates, MaskRecord
-    from napari_sam.structures.prompts import PromptSet
+    from napari_sam.prediction.model_segmenter import ModelSegmenter
 
 DEFAULT_MODEL = "embedded"
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -43,82 +34,6 @@ class ModelSpec:
     name: str = DEFAULT_MODEL
     checkpoint: str | None = None
     device: str = "auto"
-
-
-class ModelSegmenter:
-    """The `Segmenter` that napari uses.
-
-    Parameters
-    ----------
-    model : Sam
-    """
-
-    def __init__(self, model: Sam) -> None:
-        from napari_sam.prediction.predictor import SamPredictor
-
-        self._model = model
-        self._predictor = SamPredictor(model)
-
-    @property
-    def name(self) -> str:
-        """Model name for messages."""
-        return str(self._model.name)
-
-    @property
-    def auto_defaults(self) -> Mapping[str, float]:
-        """Settings of the automatic mode that this model was tuned for."""
-        return self._model.auto_defaults
-
-    def describe(self) -> dict[str, str]:
-        """Facts for a bug report: name, device, precision, hash of the weights."""
-        return {
-            "model": self.name,
-            "image size": str(self._model.image_size),
-            "device": str(self._model.device),
-            "dtype": str(self._model.dtype),
-            "weights": f"sha256:{self._model.digest}" if self._model.digest else "none",
-        }
-
-    def embed(
-        self, plane: Plane, *, cancel: threading.Event | None = None
-    ) -> ImageView:
-        """Encode one plane; regions of a large one follow when they are asked for."""
-        from napari_sam.prediction.image_view import ImageView
-
-        return ImageView(self._predictor, plane, cancel=cancel)
-
-    def predict(self, embedding: ImageView, prompts: PromptSet) -> Candidates:
-        """Masks of one object for its prompts."""
-        return embedding.predict(
-            points_yx=prompts.points_yx,
-            point_labels=prompts.point_labels,
-            box_yx=prompts.box_yx,
-            mask_input=prompts.mask_input,
-        )
-
-    def segment_everything(
-        self,
-        plane: Plane,
-        settings: Mapping[str, Any],
-        *,
-        progress: Callable[[int, int], None] | None = None,
-        cancel: threading.Event | None = None,
-    ) -> tuple[LabelImage, list[MaskRecord]]:
-        """Label image and one record per id: the same call as on the command line."""
-        from napari_sam.prediction.intensity import is_blank, to_rgb
-        from napari_sam.prediction.segmenter import segment_image
-
-        if is_blank(plane) or is_blank(to_rgb(plane)):
-            # Found out here, because a warning from a thread would go astray.
-            return np.zeros(plane.shape[:2], dtype=np.uint32), []
-        return segment_image(
-            plane,
-            self._predictor,
-            progress=progress,
-            cancel=cancel,
-            return_records=True,
-            **settings,
-        )
 
 
 def load_segmenter(spec: ModelSpec) -> ModelSegmenter:
@@ -144,6 +59,7 @@ def load_segmenter(spec: ModelSpec) -> ModelSegmenter:
             raise WeightsError(msg)
     import torch
 
+    from napari_sam.prediction.model_segmenter import ModelSegmenter
     from napari_sam.weights.load import load_model
 
     # One core stays free for the window; the call is cheap when repeated.

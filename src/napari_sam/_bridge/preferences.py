@@ -3,12 +3,17 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
+from napari_sam._bridge.key_table import ACTIONS
 from napari_sam._bridge.model_segmenter import DEFAULT_MODEL
 from napari_sam._bridge.preview_layer import PLUGIN_NAME
+from napari_sam.annotation.commit_policy import CommitSettings, Overlap
 from napari_sam.weights.catalogue import list_models
 from napari_sam.weights.locations import current_locations, save_settings
+
+_SEEN: set[str] = set()
 
 
 def default_model() -> str:
@@ -16,6 +21,60 @@ def default_model() -> str:
     settings = _settings()
     name = str(settings.model.default) if settings is not None else DEFAULT_MODEL
     return name if name in list_models() else DEFAULT_MODEL
+
+
+def wanted_keys() -> dict[str, str]:
+    """Keys by action as the user wrote them; empty where there are no preferences."""
+    settings = _settings()
+    if settings is None:
+        return {}
+    names = (action.action_id for action in ACTIONS)
+    return {name: str(getattr(settings.keys, name)) for name in names}
+
+
+def commit_rule() -> CommitSettings:
+    """Return the commit rule that prompting begins with."""
+    settings = _settings()
+    if settings is None:
+        return CommitSettings()
+    chosen = settings.annotation
+    return CommitSettings(
+        overlap=Overlap(str(chosen.overlap)), min_area=int(chosen.min_area)
+    )
+
+
+def begins_with_hover() -> bool:
+    """Whether prompting begins with the mask under the pointer shown."""
+    settings = _settings()
+    return True if settings is None else bool(settings.annotation.hover)
+
+
+def keeps_journal() -> bool:
+    """Whether every step is written down."""
+    settings = _settings()
+    return True if settings is None else bool(settings.annotation.autosave)
+
+
+def is_hint_seen(name: str) -> bool:
+    """Whether a hint was dismissed; without preferences it lasts for the session."""
+    return name in _seen_hints()
+
+
+def see_hint(name: str) -> None:
+    """Do not show a hint again."""
+    seen = sorted({*_seen_hints(), name})
+    settings = _settings()
+    if settings is None:
+        _SEEN.update(seen)
+    else:
+        settings.annotation.hints_seen = ",".join(seen)
+
+
+def _seen_hints() -> set[str]:
+    settings = _settings()
+    if settings is None:
+        return _SEEN
+    return set(filter(None, str(settings.annotation.hints_seen).split(",")))
 
 
 def apply_weights_preferences() -> None:
@@ -58,8 +117,17 @@ def save_weights_preferences(offline_folder: str, mirror: str) -> None:
         settings.weights.mirror = mirror
 
 
+def forget_settings() -> None:
+    """Look for our page of the preferences anew, as a new list of plugins needs."""
+    _settings.cache_clear()
+
+
+@functools.cache
 def _settings() -> Any:
-    """Our settings; None on an older napari or when the manifest is not registered."""
+    """Our settings; None on an older napari or when the manifest is not registered.
+
+    Kept, because napari looks through all plugins' manifests at each call.
+    """
     try:
         from napari.settings import get_plugin_settings
     except ImportError:  # napari 0.8

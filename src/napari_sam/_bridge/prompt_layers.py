@@ -1,168 +1,139 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A Points and a Shapes layer as the prompts of one object."""
+"""The prompts of one object as items of a Points and a Shapes layer, both ways."""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
 from psygnal import Signal
 
-from napari_sam._bridge.coordinates import edges_to_box
-from napari_sam._bridge.preview_layer import PLUGIN_NAME
-from napari_sam.structures.prompts import BoxPrompt, PointPrompt, PromptSet
+from napari_sam._bridge import prompt_points
+from napari_sam._bridge.prompt_matching import CollectedPrompts, snapped
+from napari_sam._bridge.prompt_shapes import SHAPE_MODES, PromptShapes
+from napari_sam._bridge.prompt_style import (
+    COLORS,
+    NEGATIVE,
+    POSITIVE,
+    is_own_helper,
+    polarity_of,
+)
+from napari_sam.structures.drawn import DrawnPrompts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from napari.components import ViewerModel
     from napari.layers import Layer, Points, Shapes
 
     from napari_sam._bridge.coordinates import PlaneMap
     from napari_sam.annotation.ports import PlaneKey
+    from napari_sam.structures.drawn import DrawnShape
+    from napari_sam.structures.prompts import PointPrompt
 
-POSITIVE = "positive"
-NEGATIVE = "negative"
-# Sky blue and vermilion of the Okabe-Ito palette: told apart with any colour vision.
-COLORS = {POSITIVE: "#56b4e9", NEGATIVE: "#d55e00"}
-SYMBOLS = {POSITIVE: "disc", NEGATIVE: "x"}
-BOX_COLOR = "#f0e442"
-MIN_BOX_PX = 3.0
-"""A rectangle tool clicked without a drag leaves a box smaller than this."""
+__all__ = [
+    "COLORS",
+    "NEGATIVE",
+    "POSITIVE",
+    "TOOLS",
+    "CollectedPrompts",
+    "PromptLayers",
+    "is_own_helper",
+]
 
-
-@dataclass(frozen=True, slots=True)
-class CollectedPrompts:
-    """What lies on one plane.
-
-    Attributes
-    ----------
-    prompts : PromptSet
-        Everything the model can use.
-    n_outside : int
-        Points beside the image, and boxes too small or beside it: left out.
-    n_boxes : int
-        Boxes on the plane; only the one touched last counts.
-    """
-
-    prompts: PromptSet
-    n_outside: int = 0
-    n_boxes: int = 0
-
-    @property
-    def is_only_negative(self) -> bool:
-        """Whether all that is said is what the object is not."""
-        points = self.prompts.points
-        has_object = self.prompts.box is not None or any(p.label for p in points)
-        return bool(points) and not has_object
+TOOLS = ("point", *SHAPE_MODES)
+"""What `PromptLayers.use_tool` understands."""
 
 
 class PromptLayers:
-    """Makes the two layers, listens to them and reads them.
+    """Makes the two layers, listens to them, reads them and fills them.
 
     Parameters
     ----------
     plane_map : PlaneMap
         The image to be prompted.
+    later : callable, optional
+        Calls a function once the present event has been dealt with.
 
     Attributes
     ----------
+    points, shapes : napari layers or None
+        None after the user removed one.
     changed : Signal()
         A prompt was added, moved, removed, or changed its polarity.
     polarity_changed : Signal(str)
-        What the next point will be.
+        What the next point or scribble will be.
     """
 
     changed: ClassVar[Signal] = Signal()
     polarity_changed: ClassVar[Signal] = Signal(str)
 
-    def __init__(self, plane_map: PlaneMap) -> None:
+    def __init__(
+        self,
+        plane_map: PlaneMap,
+        later: Callable[[Callable[[], None]], None] | None = None,
+    ) -> None:
         self._map = plane_map
+        self._later = later
         self._is_silent = False
         self._is_connected = False
-        self._active_box = -1
+        self._is_in_event = False
+        self._waiting: dict[PlaneKey, DrawnPrompts] = {}
+        self._known: dict[PlaneKey, DrawnPrompts] = {}
+        self._polarities: dict[str, tuple[str, ...]] = {}
+        self._shapes: PromptShapes | None = None
         self.points: Points | None = None
-        self.boxes: Shapes | None = None
+
+    @property
+    def shapes(self) -> Shapes | None:
+        """The Shapes layer."""
+        return None if self._shapes is None else self._shapes.layer
 
     def add_to(self, viewer: ViewerModel) -> None:
         """Add both layers on top and make the points layer the active one."""
-        self._add_boxes(viewer)
+        self._add_shapes(viewer)
         self._add_points(viewer)
         self.use_tool(viewer, "point")
 
-    def _add_boxes(self, viewer: ViewerModel) -> None:
-        from napari.layers import Shapes
-
-        self.boxes = Shapes(
-            name="SAM boxes",
-            edge_color=BOX_COLOR,
-            edge_width=self._size / 5,
-            face_color="transparent",
-            **self._common(),
-        )
-        self._active_box = -1
-        viewer.add_layer(self.boxes)
+    def _add_shapes(self, viewer: ViewerModel) -> None:
+        self._shapes = PromptShapes(self._map)
+        viewer.add_layer(self._shapes.layer)
 
     def _add_points(self, viewer: ViewerModel) -> None:
-        from napari.layers import Points
-
-        self.points = Points(
-            name="SAM points",
-            size=self._size,
-            property_choices={"polarity": [POSITIVE, NEGATIVE]},
-            face_color="polarity",
-            face_color_cycle=COLORS,
-            border_color="white",
-            border_width=0.1,
-            **self._common(),
-        )
+        self.points = prompt_points.make_points(self._map)
         viewer.add_layer(self.points)
-        self.set_polarity(POSITIVE)
-
-    @property
-    def _size(self) -> float:
-        """Diameter of a point, in pixels of the image."""
-        return max(3.0, 0.018 * max(self._map.shape[-2:]))
-
-    def _common(self) -> dict[str, Any]:
-        return {
-            "ndim": self._map.ndim,
-            "metadata": {PLUGIN_NAME: {"role": "prompts"}},
-            **self._map.transforms(),
-        }
 
     def remove_from(self, viewer: ViewerModel) -> None:
         """Take the layers out of the viewer."""
         self.disconnect()
-        for layer in (self.points, self.boxes):
+        for layer in (self.points, self.shapes):
             if layer is not None and layer in viewer.layers:
                 viewer.layers.remove(layer)
-        self.points = self.boxes = None
+        self.points = self._shapes = None
+        self._known.clear()
 
     def forget(self, layer: Layer) -> bool:
         """Do without a layer that the user removed; whether it was one of ours."""
         is_ours = False
         if self.points is not None and layer == self.points:
             self.points, is_ours = None, True
-        elif self.boxes is not None and layer == self.boxes:
-            self.boxes, is_ours = None, True
-        if is_ours and not self._is_silent:
-            self.changed.emit()
+        elif self.shapes is not None and layer == self.shapes:
+            self._shapes, is_ours = None, True
+        if is_ours:
+            self._announce()
         return is_ours
 
     @property
     def is_gone(self) -> bool:
         """Whether both layers were removed."""
-        return self.points is None and self.boxes is None
+        return self.points is None and self._shapes is None
 
     def drop_missing(self, viewer: ViewerModel) -> bool:
         """Forget layers removed while nobody listened; whether one is left."""
         if self.points is not None and self.points not in viewer.layers:
             self.points = None
-        if self.boxes is not None and self.boxes not in viewer.layers:
-            self.boxes = None
+        if self.shapes is not None and self.shapes not in viewer.layers:
+            self._shapes = None
         return not self.is_gone
 
     def connect(self) -> None:
@@ -170,161 +141,212 @@ class PromptLayers:
         if self._is_connected:
             return
         self._is_connected = True
-        if self.points is not None:
-            self.points.events.data.connect(self._on_points)
-            self.points.events.features.connect(self._on_features)
-            self.points.events.feature_defaults.connect(self._on_default)
-        if self.boxes is not None:
-            self.boxes.events.data.connect(self._on_boxes)
+        for event, slot in self._connections():
+            event.connect(slot)
 
     def disconnect(self) -> None:
         """Stop listening; harmless when not connected."""
         self._is_connected = False
+        for event, slot in self._connections():
+            event.disconnect(slot)
+
+    def _connections(self) -> list[tuple[Any, Any]]:
+        pairs: list[tuple[Any, Any]] = []
         if self.points is not None:
-            self.points.events.data.disconnect(self._on_points)
-            self.points.events.features.disconnect(self._on_features)
-            self.points.events.feature_defaults.disconnect(self._on_default)
-        if self.boxes is not None:
-            self.boxes.events.data.disconnect(self._on_boxes)
+            events = self.points.events
+            pairs += [
+                (events.data, self._on_points),
+                (events.features, self._on_point_features),
+                (events.feature_defaults, self._on_point_default),
+            ]
+        if self.shapes is not None:
+            events = self.shapes.events
+            pairs += [
+                (events.data, self._on_shapes),
+                (events.features, self._on_shape_features),
+                (events.feature_defaults, self._on_shape_default),
+            ]
+        return pairs
 
     @property
     def polarity(self) -> str:
-        """What the next point will be."""
-        if self.points is None:
-            return POSITIVE
-        return str(self.points.feature_defaults["polarity"].iloc[0])
+        """What the next point or scribble will be."""
+        layer = self.shapes if self.points is None else self.points
+        return POSITIVE if layer is None else polarity_of(layer)
 
     def set_polarity(self, polarity: str) -> None:
-        """Let the next points be positive or negative; existing ones stay."""
-        points = self.points
-        if points is None:
-            return
-        # With points selected, napari would change those as well.
-        points.selected_data = set()
-        points.current_symbol = SYMBOLS[polarity]
-        points.feature_defaults = {"polarity": polarity}
+        """Let the next prompts be positive or negative; existing ones stay."""
+        with self._silence():
+            if self.points is not None:
+                prompt_points.set_next_point(self.points, polarity)
+            if self._shapes is not None:
+                self._shapes.set_next(polarity)
+        self.polarity_changed.emit(self.polarity)
 
     def use_tool(self, viewer: ViewerModel, tool: str) -> None:
-        """Make the layer of a tool ("point" or "box") active and ready to draw.
+        """Make the layer of one of `TOOLS` active and ready to draw.
 
         A layer that the user removed is made anew; its next points are positive.
         """
-        if (self.points if tool == "point" else self.boxes) is None:
+        is_point = tool == "point"
+        if (self.points if is_point else self.shapes) is None:
             was_connected = self._is_connected
             self.disconnect()
-            add = self._add_points if tool == "point" else self._add_boxes
+            add = self._add_points if is_point else self._add_shapes
             add(viewer)
             if was_connected:
                 self.connect()
-        layer = self.points if tool == "point" else self.boxes
+        layer = self.points if is_point else self.shapes
         if layer is None:  # pragma: no cover  it was just made
             return
         viewer.layers.selection.active = layer
-        layer.mode = "add" if tool == "point" else "add_rectangle"
+        layer.mode = "add" if is_point else SHAPE_MODES[tool]
+
+    def is_point_tool(self, viewer: ViewerModel) -> bool:
+        """Whether clicks on the canvas are to become points."""
+        points = self.points
+        return (
+            points is not None
+            and viewer.layers.selection.active == points
+            and str(points.mode) == "add"
+        )
 
     def collect(self, key: PlaneKey) -> CollectedPrompts:
         """Read the prompts that lie on a plane."""
-        points, n_outside = self._collect_points(key)
-        box, n_boxes, n_bad = self._collect_box(key)
-        prompts = PromptSet(points=tuple(points), box=box)
-        return CollectedPrompts(prompts, n_outside + n_bad, n_boxes)
+        self._settle()
+        points: list[PointPrompt] = []
+        shapes: list[DrawnShape] = []
+        n_outside = n_bad = 0
+        if self.points is not None:
+            points, n_outside = prompt_points.read_points(self.points, self._map, key)
+        if self._shapes is not None:
+            shapes, n_bad = self._shapes.read(key)
+        known = self._known.get(key, DrawnPrompts())
+        drawn = snapped(DrawnPrompts(tuple(points), tuple(shapes), known.mask), known)
+        self._remember(key, drawn)
+        n_boxes = sum(not shape.kind.is_scribble for shape in drawn.shapes)
+        return CollectedPrompts(drawn, n_outside + n_bad, n_boxes)
+
+    def show(self, key: PlaneKey, drawn: DrawnPrompts) -> None:
+        """Let a plane hold exactly these prompts, without a `changed`.
+
+        Nothing is touched if they are there already, so that an answer to `changed`
+        does not come back. Prompts that cannot be used stay until there are no others.
+        """
+        if self._is_in_event:
+            # napari is in the middle of its own change of the layer.
+            self._waiting[key] = drawn
+            if self._later is not None:
+                self._later(self._settle)
+            return
+        self._waiting.pop(key, None)
+        found = self.collect(key)
+        now = snapped(found.drawn, drawn)
+        has_waste = drawn.is_empty and found.n_outside > 0
+        with self._silence():
+            if self.points is not None and (now.points != drawn.points or has_waste):
+                prompt_points.write_points(self.points, self._map, key, drawn.points)
+            if self._shapes is not None and (now.shapes != drawn.shapes or has_waste):
+                self._shapes.write(key, drawn.shapes)
+        self._remember(key, drawn)
 
     def clear(self, key: PlaneKey) -> None:
         """Remove the prompts of a plane; those of other planes stay."""
-        with self._silence():
-            if self.points is not None and len(self.points.data):
-                pixels = self._map.layer_to_pixels(self.points, self.points.data)
-                is_on, _ = self._map.on_plane(key, pixels)
-                self.points.remove(np.flatnonzero(is_on).tolist())
-            if self.boxes is not None:
-                indices = [index for index, _ in self._boxes_on(key)]
-                self.boxes.remove(indices)
+        self.show(key, DrawnPrompts())
         self.changed.emit()
 
-    def _collect_points(self, key: PlaneKey) -> tuple[list[PointPrompt], int]:
-        layer = self.points
-        if layer is None or len(layer.data) == 0:
-            return [], 0
-        is_on, yx = self._map.on_plane(
-            key, self._map.layer_to_pixels(layer, layer.data)
-        )
-        shape = np.asarray(self._map.plane_shape(key))
-        is_inside = ((yx >= -0.5) & (yx < shape - 0.5)).all(axis=1)
-        labels = layer.features["polarity"].to_numpy() != NEGATIVE
-        prompts = [
-            PointPrompt((float(yx[i, 0]), float(yx[i, 1])), int(labels[i]))
-            for i in np.flatnonzero(is_on & is_inside)
-        ]
-        return prompts, int((is_on & ~is_inside).sum())
+    def show_rubber_band(
+        self, key: PlaneKey, box: tuple[float, float, float, float] | None
+    ) -> None:
+        """Show the box being dragged, (y0, x0, y1, x1) as drawn; None ends it."""
+        if self._shapes is not None:
+            with self._silence():
+                self._shapes.show_rubber_band(key, box)
 
-    def _collect_box(self, key: PlaneKey) -> tuple[BoxPrompt | None, int, int]:
-        found = self._boxes_on(key)
-        height, width = self._map.plane_shape(key)
-        usable: list[tuple[int, BoxPrompt]] = []
-        for index, vertices in found:
-            y0, x0, y1, x1 = edges_to_box(vertices)
-            is_beside = y1 <= 0 or x1 <= 0 or y0 >= height or x0 >= width
-            if min(y1 - y0, x1 - x0) >= MIN_BOX_PX and not is_beside:
-                usable.append((index, BoxPrompt(y0, x0, y1, x1)))
-        if not usable:
-            return None, 0, len(found)
-        chosen = dict(usable).get(self._active_box, usable[-1][1])
-        return chosen, len(usable), len(found) - len(usable)
+    def _settle(self) -> None:
+        """Show what had to wait for the end of an event."""
+        if self._is_in_event:
+            return
+        waiting, self._waiting = self._waiting, {}
+        for key, drawn in waiting.items():
+            self.show(key, drawn)
 
-    def _boxes_on(self, key: PlaneKey) -> list[tuple[int, Any]]:
-        """Index and (n, 2) vertices of every shape on a plane."""
-        if self.boxes is None:
-            return []
-        found = []
-        for index, vertices in enumerate(self.boxes.data):
-            pixels = self._map.layer_to_pixels(self.boxes, vertices)
-            is_on, yx = self._map.on_plane(key, pixels)
-            if is_on.all():
-                found.append((index, yx))
-        return found
+    def _remember(self, key: PlaneKey, drawn: DrawnPrompts) -> None:
+        if drawn.is_empty:
+            self._known.pop(key, None)
+        else:
+            self._known[key] = drawn
 
     @contextmanager
     def _silence(self) -> Iterator[None]:
-        self._is_silent = True
+        was_silent, self._is_silent = self._is_silent, True
         try:
             yield
         finally:
-            self._is_silent = False
+            self._is_silent = was_silent
 
     def _on_points(self, event: Any) -> None:
-        if _is_done(event):
+        if _is_done(event) and self.points is not None:
+            self._polarities["points"] = _column(self.points)
             self._announce()
 
-    def _on_boxes(self, event: Any) -> None:
-        if not _is_done(event):
+    def _on_shapes(self, event: Any) -> None:
+        if not _is_done(event) or self._shapes is None:
             return
-        touched = tuple(event.data_indices)
-        n_boxes = 0 if self.boxes is None else len(self.boxes.data)
-        is_removal = str(getattr(event.action, "value", event.action)) == "removed"
-        self._active_box = (
-            -1 if is_removal or not touched else touched[-1] % max(n_boxes, 1)
-        )
-        self._announce()
-
-    def _on_features(self, event: Any = None) -> None:
-        """Let colours and symbols follow a point that changed sides."""
-        if self._is_silent or self.points is None:
-            return
-        polarity = self.points.features["polarity"].to_numpy()
-        if len(polarity) != len(self.points.data):
-            return
+        is_silent = self._is_silent
         with self._silence():
-            self.points.refresh_colors()
-            if len(polarity):
-                self.points.symbol = [SYMBOLS.get(str(p), "disc") for p in polarity]
+            self._shapes.note_event(event)
+            if not is_silent:
+                self._shapes.follow_polarity()
+        self._polarities["shapes"] = _column(self._shapes.layer)
         self._announce()
 
-    def _on_default(self, event: Any = None) -> None:
-        self.polarity_changed.emit(self.polarity)
+    def _on_point_features(self, event: Any = None) -> None:
+        if self.points is not None and self._is_news("points", self.points):
+            with self._silence():
+                prompt_points.follow_polarity(self.points)
+            self._announce()
+
+    def _on_shape_features(self, event: Any = None) -> None:
+        if self._shapes is not None and self._is_news("shapes", self._shapes.layer):
+            with self._silence():
+                self._shapes.follow_polarity()
+            self._announce()
+
+    def _is_news(self, name: str, layer: Any) -> bool:
+        """Whether polarities changed, and not only with points coming and going."""
+        column = _column(layer)
+        if self._is_silent or column == self._polarities.get(name):
+            return False
+        self._polarities[name] = column
+        return len(column) == len(layer.data)
+
+    def _on_point_default(self, event: Any = None) -> None:
+        if not self._is_silent and self.points is not None:
+            with self._silence():
+                if self._shapes is not None:
+                    self._shapes.set_next(polarity_of(self.points))
+            self.polarity_changed.emit(self.polarity)
+
+    def _on_shape_default(self, event: Any = None) -> None:
+        if not self._is_silent and self.shapes is not None:
+            with self._silence():
+                if self.points is not None:
+                    prompt_points.set_next_point(self.points, polarity_of(self.shapes))
+            self.polarity_changed.emit(self.polarity)
 
     def _announce(self) -> None:
-        if not self._is_silent:
+        if self._is_silent:
+            return
+        was_in_event, self._is_in_event = self._is_in_event, True
+        try:
             self.changed.emit()
+        finally:
+            self._is_in_event = was_in_event
+
+
+def _column(layer: Points | Shapes) -> tuple[str, ...]:
+    return tuple(str(value) for value in layer.features["polarity"].to_numpy())
 
 
 def _is_done(event: Any) -> bool:
@@ -332,9 +354,3 @@ def _is_done(event: Any) -> bool:
     action = getattr(event, "action", None)
     name = str(getattr(action, "value", action))
     return name in ("added", "removed", "changed")
-
-
-def is_own_helper(layer: object) -> bool:
-    """Whether a layer of ours only takes prompts or shows a preview."""
-    about = getattr(layer, "metadata", {}).get(PLUGIN_NAME, {})
-    return about.get("role") in ("prompts", "preview")

@@ -14,18 +14,25 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from psygnal import Signal
 
+from napari_sam._bridge.autosave import Autosave
 from napari_sam._bridge.controller import PromptController
 from napari_sam._bridge.coordinates import PlaneMap
 from napari_sam._bridge.image_source import LayerImageSource
 from napari_sam._bridge.model_holder import LoadedModel, ModelHolder
 from napari_sam._bridge.model_segmenter import ModelSpec, load_segmenter
+from napari_sam._bridge.preferences import (
+    begins_with_hover,
+    commit_rule,
+    keeps_journal,
+)
 from napari_sam._bridge.result_layer import make_result_layer, region_mask
 from napari_sam.annotation.grid_run import GridResult, GridRun
 from napari_sam.annotation.jobs import ModelThread
-from napari_sam.errors import Cancelled, NapariSamError, PhaseError
+from napari_sam.annotation.snapshot import recall
+from napari_sam.errors import Cancelled, NapariSamError, OutputError, PhaseError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from napari.components import ViewerModel
@@ -33,6 +40,7 @@ if TYPE_CHECKING:
 
     from napari_sam._bridge.model_holder import ModelStatus
     from napari_sam.annotation.ports import JobRunner, Segmenter
+    from napari_sam.structures.view_settings import ViewSettings
 
 
 CANCELLED_EARLY = "Cancelled before the first mask."
@@ -60,6 +68,8 @@ class ViewerSession:
         The one model of this viewer.
     controller : PromptController or None
         Present while an image is being prompted.
+    autosave : Autosave or None
+        The journal of what was prompted last.
     last_error : str
         The last error that was reported, with its traceback.
     controller_changed : Signal(PromptController or None)
@@ -96,10 +106,20 @@ class ViewerSession:
         self._grid.failed.connect(self._on_grid_failed)
         self._grid_order: _GridOrder | None = None
         self.controller: PromptController | None = None
+        self.autosave: Autosave | None = None
         self.checkpoints: list[Path] = []
         self.last_error = ""
         self._n_holders = 0
         self.is_closed = False
+
+    @property
+    def on_ready(self) -> Callable[[], None] | None:
+        """Called from a thread whenever something waits to be pumped."""
+        return self.runner.on_ready
+
+    @on_ready.setter
+    def on_ready(self, call: Callable[[], None] | None) -> None:
+        self.runner.on_ready = self.errands.on_ready = call
 
     @property
     def is_busy(self) -> bool:
@@ -141,6 +161,9 @@ class ViewerSession:
         if self.controller is not None:
             # The viewer may be half gone already: its layers are left alone.
             self.controller.release()
+        if self.autosave is not None:
+            self.autosave.close()
+            self.autosave = None
         self.runner.close()
         self.errands.close()
         viewer = self._viewer()
@@ -160,9 +183,27 @@ class ViewerSession:
             notification_manager.receive_error(type(error), error, error.__traceback__)
 
     def start_prompts(
-        self, image: Image, spec: ModelSpec, labels: Labels | None = None
+        self,
+        image: Image,
+        spec: ModelSpec,
+        labels: Labels | None = None,
+        view: ViewSettings | None = None,
+        others: Sequence[Image] = (),
     ) -> PromptController:
         """Begin to prompt an image; a controller of another image is stopped.
+
+        Parameters
+        ----------
+        image : napari.layers.Image
+            What is annotated.
+        spec : ModelSpec
+            The model.
+        labels : napari.layers.Labels, optional
+            Where objects are written; a new layer by default.
+        view : ViewSettings, optional
+            How the model is shown the image.
+        others : sequence of napari.layers.Image
+            Images that `view` may name as channels.
 
         Raises
         ------
@@ -177,9 +218,14 @@ class ViewerSession:
             self.report,
             self._deferred.append,
             labels,
+            view,
+            others,
         )
+        controller.annotator.settings = commit_rule()
+        controller.annotator.is_hover_on = begins_with_hover()
         controller.stopped.connect(self._on_controller_stopped)
         self.controller = controller
+        self._begin_autosave(controller)
         self.controller_changed.emit(controller)
         if self.models.has(spec):
             self._on_model_changed(self.models.status)
@@ -221,7 +267,9 @@ class ViewerSession:
             msg = "A run is under way. Wait for its end or cancel it first."
             raise PhaseError(msg)
         source = LayerImageSource(image)
-        plane_map = PlaneMap(image, source.shape, source.factors)
+        if self.controller is not None and self.controller.image == image:
+            source = self.controller.source  # seen in the same way as by prompts
+        plane_map = PlaneMap.of(image, source)
         plane = plane_map.plane_key(self._require_viewer().dims)
         mask = None if region is None else region_mask(region, plane_map, plane)
         order = _GridOrder(plane_map, image.name, dict(settings))
@@ -262,6 +310,22 @@ class ViewerSession:
         if self._grid_order is not None and not self._grid.is_running:
             self._grid_order = None
             self.grid_finished.emit(None, None, _reason(error))
+
+    def _begin_autosave(self, controller: PromptController) -> None:
+        """Write a journal; it takes the place of one on the same labels."""
+        before, self.autosave = self.autosave, None
+        if keeps_journal():
+            self.autosave = Autosave(controller, self.report)
+        if before is None:
+            return
+        if before.labels == controller.labels_layer:
+            recall(controller.annotator, before.objects)
+        if self.autosave is not None and before.labels == controller.labels_layer:
+            try:
+                self.autosave.continue_from(before)
+            except OutputError as error:
+                self.report(error)
+        before.close()
 
     def _on_controller_stopped(self) -> None:
         self.controller = None

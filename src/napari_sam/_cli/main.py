@@ -10,6 +10,7 @@ import typer
 from napari_sam._cli.demo import demo
 from napari_sam._cli.evaluate import evaluate
 from napari_sam._cli.models import models
+from napari_sam._cli.replay import replay
 from napari_sam._cli.segment import segment
 from napari_sam.errors import NapariSamError
 
@@ -27,6 +28,7 @@ app = typer.Typer(
 app.command()(segment)
 app.add_typer(models, name="models")
 app.command()(evaluate)
+app.command()(replay)
 app.command()(demo)
 
 

@@ -3,18 +3,32 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING, Protocol
 
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import (  # type: ignore[attr-defined]  # Signal is the binding's
+    QObject,
+    Qt,
+    QTimer,
+    Signal,
+)
 
 if TYPE_CHECKING:
-    from qtpy.QtCore import QObject
+    from collections.abc import Callable
 
 INTERVAL_MS = 20
 
 
 class Pumped(Protocol):
-    """Something with answers to deliver."""
+    """Something with answers to deliver.
+
+    Attributes
+    ----------
+    on_ready : callable or None
+        What it calls, from any thread, when an answer waits.
+    """
+
+    on_ready: Callable[[], None] | None
 
     @property
     def is_busy(self) -> bool:
@@ -26,8 +40,41 @@ class Pumped(Protocol):
         ...
 
 
+class Waker(QObject):
+    """Takes word from any thread to the event loop, at most one at a time.
+
+    Attributes
+    ----------
+    ready : Signal()
+        To be connected as queued.
+    """
+
+    ready = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._is_on_its_way = False
+
+    def wake(self) -> None:
+        """Say that something waits; called from any thread."""
+        # Two threads may both see False: that is one event too many, and no harm.
+        if not self._is_on_its_way:
+            self._is_on_its_way = True
+            self.ready.emit()
+
+    def arrived(self) -> None:
+        """Let the next word through; called before delivering."""
+        self._is_on_its_way = False
+
+
+_WAKERS: weakref.WeakKeyDictionary[Pumped, Waker] = weakref.WeakKeyDictionary()
+
+
 class Pump(QTimer):
-    """Calls ``pump`` every 20 ms while wanted, and afterwards until all is delivered.
+    """Delivers at once what is ready while wanted, and until all is delivered.
+
+    A source says itself when something waits. A timer of 20 ms looks as well, for what
+    was put down without a word. Several pumps may share a source.
 
     Parameters
     ----------
@@ -43,6 +90,12 @@ class Pump(QTimer):
         self._is_wanted = False
         self.setInterval(INTERVAL_MS)
         self.timeout.connect(self._tick)
+        waker = _WAKERS.get(source)
+        if waker is None:
+            waker = _WAKERS[source] = Waker()
+        self._waker = waker
+        source.on_ready = waker.wake
+        waker.ready.connect(self._wake, Qt.ConnectionType.QueuedConnection)
 
     def open(self) -> None:
         """Deliver from now on."""
@@ -52,6 +105,11 @@ class Pump(QTimer):
     def release(self) -> None:
         """Stop once nothing is left to deliver."""
         self._is_wanted = False
+
+    def _wake(self) -> None:
+        self._waker.arrived()
+        if self.isActive():
+            self._tick()
 
     def _tick(self) -> None:
         self._source.pump()

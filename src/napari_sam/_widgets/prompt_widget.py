@@ -5,25 +5,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from napari.layers import Image, Labels
-from qtpy.QtWidgets import (
-    QComboBox,
-    QFormLayout,
-    QGroupBox,
-    QHBoxLayout,
-    QLabel,
-    QProgressBar,
-    QPushButton,
-    QVBoxLayout,
-)
+from qtpy.QtWidgets import QLabel, QProgressBar
 
+from napari_sam._bridge.key_table import ACTIONS
+from napari_sam._bridge.keybindings import readable_keys
 from napari_sam._bridge.model_holder import LoadingModel, NoModel
+from napari_sam._bridge.preferences import (
+    begins_with_hover,
+    commit_rule,
+    is_hint_seen,
+    see_hint,
+)
+from napari_sam._widgets.buttons import ActionButton, show_keys
 from napari_sam._widgets.dock import Dock
-from napari_sam._widgets.layer_choice import NO_IMAGE_TEXT, layer_choice
-from napari_sam._widgets.model_choice import ModelChoice
+from napari_sam._widgets.field_filter import FieldFilter
+from napari_sam._widgets.hints import Hints
+from napari_sam._widgets.keys_panel import KeysPanel
+from napari_sam._widgets.layer_choice import NO_IMAGE_TEXT
+from napari_sam._widgets.mask_binder import MaskBinder
+from napari_sam._widgets.objects_binder import ObjectsBinder
+from napari_sam._widgets.record_panel import RecordPanel, RestoreOffer
+from napari_sam._widgets.section import Section
+from napari_sam._widgets.source_form import SourceForm
 from napari_sam._widgets.tool_choice import ToolChoice
-from napari_sam.annotation.commit_policy import Overlap
-from napari_sam.annotation.phases import Editing, Loading
+from napari_sam._widgets.view_binder import ViewBinder
+from napari_sam.annotation.phases import Loading
 
 if TYPE_CHECKING:
     import napari
@@ -31,14 +37,9 @@ if TYPE_CHECKING:
     from napari_sam._bridge.controller import PromptController
     from napari_sam._bridge.model_holder import ModelStatus
 
-_OVERLAP_TEXTS = {
-    Overlap.KEEP: "keep them",
-    Overlap.OVERWRITE: "overwrite them",
-}
-
 
 class PromptWidget(Dock):
-    """Points and boxes become a mask; an accepted mask becomes an object.
+    """Prompts become a mask; an accepted mask becomes an object.
 
     Parameters
     ----------
@@ -48,49 +49,44 @@ class PromptWidget(Dock):
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__(napari_viewer)
-        self.image = layer_choice(
-            self.viewer, Image, tooltip="The image to segment; of a stack, its plane."
+        self.source = SourceForm(self.viewer, self.session)
+        self.image, self.labels = self.source.image, self.source.labels
+        self.model = self.source.model
+        self.start = ActionButton(
+            "Start", "Make layers for prompts and objects on the image."
         )
-        self.labels = layer_choice(
-            self.viewer,
-            Labels,
-            none="new layer",
-            tooltip="Where accepted masks are written.",
-        )
-        self.model = ModelChoice(self.session)
-        self.overlap = QComboBox()
-        for overlap, text in _OVERLAP_TEXTS.items():
-            self.overlap.addItem(text, overlap)
-        self.overlap.setToolTip(
-            "What an accepted mask does to pixels of objects that exist already."
-        )
-        self.start = QPushButton("Start")
-        self.start.setToolTip("Make layers for points, boxes and objects on the image.")
         self.tools = ToolChoice()
-        self.accept = QPushButton("Accept mask")
-        self.accept.setToolTip("Write the mask shown as a new object.")
-        self.clear = QPushButton("Clear prompts")
-        self.clear.setToolTip("Remove points, boxes and mask; objects stay.")
         self.message = QLabel()
         self.message.setWordWrap(True)
         self.busy = QProgressBar()
         self.busy.setRange(0, 0)
+        self.hints = Hints(is_hint_seen, see_hint)
+        self.keys = KeysPanel()
+        self.masks = MaskBinder(self, self.attempt)
+        self.table = ObjectsBinder(self, self.attempt, self.session.report)
+        self.seen = ViewBinder(
+            self, self.attempt, self.viewer, self.session, self._restart
+        )
+        self.record = RecordPanel(self.session, self.attempt)
+        self.restore = RestoreOffer(self.session, self.attempt, self._show_message)
+        self.accept, self.clear = self.masks.commit.accept, self.masks.commit.discard
+        self.masks.commit.show_settings(commit_rule())
+        self.tools.show_hover(begins_with_hover())
+        self._controller: PromptController | None = None
         self._lay_out()
         self.start.clicked.connect(self._toggle)
-        self.accept.clicked.connect(self._accept)
-        self.clear.clicked.connect(self._clear)
         self.tools.chosen.connect(self._use_tool)
-        self.overlap.currentIndexChanged.connect(self._use_overlap)
+        self.tools.hover_chosen.connect(self._use_hover)
         self.model.chosen.connect(self._use_model)
         # The user's choice only; magicgui would not tell of "new layer" either.
         self.labels.native.activated.connect(self._use_labels)
-        self._controller: PromptController | None = None
+        self.image.changed.connect(self.seen.show_image)
         self._show_state()
 
     def reset_choices(self, event: Any = None) -> None:
         """Follow the layer list."""
-        self.image.reset_choices()
-        self.labels.reset_choices()
+        self.source.reset_choices()
+        self.seen.show_image(self.image.value)
         self._show_labels()
         self._show_state()
 
@@ -99,6 +95,8 @@ class PromptWidget(Dock):
         self.session.controller_changed.connect(self._follow_controller)
         self.session.models.changed.connect(self._follow_model)
         self.model.connect()
+        self.seen.open()
+        self._show_keys()  # they may have been changed in the preferences
         self._follow_controller(self.session.controller)
         if self._controller is not None:
             self._controller.resume()
@@ -111,63 +109,86 @@ class PromptWidget(Dock):
         if self._controller is not None:
             self._controller.pause()
         self._follow_controller(None)
+        self.seen.close()
         self.model.disconnect()
         self.session.controller_changed.disconnect(self._follow_controller)
         self.session.models.changed.disconnect(self._follow_model)
 
     def _lay_out(self) -> None:
-        source = QGroupBox("Image and model")
-        form = QFormLayout(source)
-        form.addRow("Image", self.image.native)
-        form.addRow("Objects in", self.labels.native)
-        self.model.add_to(form)
-        form.addRow("Existing objects", self.overlap)
-        form.addRow(self.start)
-        prompts = QGroupBox("Prompts")
-        column = QVBoxLayout(prompts)
-        column.addWidget(self.tools)
-        row = QHBoxLayout()
-        row.addWidget(self.accept)
-        row.addWidget(self.clear)
-        column.addLayout(row)
-        self.column.addWidget(source)
-        self.column.addWidget(prompts)
-        self.column.addWidget(self.message)
-        self.column.addWidget(self.busy)
+        for widget in (
+            self.source,
+            self.start,
+            self.restore,
+            self.message,
+            self.busy,
+            self.seen.status,
+            self.hints,
+            self.tools,
+            self.masks.candidates,
+            self.masks.commit,
+            Section("Objects", self.table.objects, is_open=True),
+            self.record,
+            Section("Measurements", self.table.measurements),
+            Section("What the model sees", self.seen.view),
+            Section("Keys", self.keys),
+        ):
+            self.column.addWidget(widget)
         self.add_diagnostics_button()
+        FieldFilter(self).install(self.content)
+
+    def _show_keys(self) -> None:
+        """Name the keys in tooltips, hints and the table."""
+        keys = readable_keys()
+        self.keys.show_rows(
+            (keys.get(action.action_id, ""), action.title) for action in ACTIONS
+        )
+        show_keys(self.content, keys)
+        self.hints.set_keys(keys)
 
     def _toggle(self) -> None:
         if self._controller is not None:
             self.session.stop_prompts()
-            self.message.setText("")
+            self._show_message("")
             return
         if self.image.value is None:
-            self.message.setText(NO_IMAGE_TEXT)
+            self._show_message(NO_IMAGE_TEXT)
             return
-        self.attempt(
+        wishes, is_hover_on = self.masks.wishes, self.tools.hover.isChecked()
+        is_started = self.attempt(
             self.session.start_prompts,
             self.image.value,
             self.model.spec,
             self.labels.value,
+            self.seen.view.settings,
+            self.seen.others,
         )
+        if is_started:
+            self.masks.fulfil(wishes)
+            self._use_hover(is_hover_on)
+            self.source.collapse(animate=False)
 
-    def _accept(self) -> None:
-        if self._controller is not None:
-            self.attempt(self._controller.accept)
-
-    def _clear(self) -> None:
-        if self._controller is not None:
-            self.attempt(self._controller.discard)
+    def _restart(self) -> None:
+        """Prompt the same image as other planes; the labels so far do not fit them."""
+        self._toggle()
+        self.labels.value = None
+        self._toggle()
 
     def _use_tool(self, tool: str, polarity: str) -> None:
         if self._controller is not None:
-            # In this order: a points layer made anew begins with positive points.
+            # In this order: a layer made anew begins with positive prompts.
             self._controller.prompts.use_tool(self.viewer, tool)
             self._controller.prompts.set_polarity(polarity)
 
-    def _use_overlap(self) -> None:
+    def _use_hover(self, is_on: bool) -> None:  # noqa: FBT001  a signal's payload
         if self._controller is not None:
-            self._controller.annotator.overlap = self.overlap.currentData()
+            self._controller.annotator.is_hover_on = is_on
+            if not is_on and self._controller.plane is not None:
+                self._controller.annotator.hover(self._controller.plane, None)
+            self._controller.annotator.options_changed.emit()
+
+    def _show_hover(self) -> None:
+        if self._controller is not None:
+            self.tools.show_hover(self._controller.annotator.is_hover_on)
 
     def _use_model(self) -> None:
         if self._controller is not None:
@@ -180,35 +201,49 @@ class PromptWidget(Dock):
             self._show_labels()
 
     def _follow_controller(self, controller: PromptController | None) -> None:
-        before, self._controller = self._controller, controller
-        if before is not None:
-            before.message_changed.disconnect(self._show_message)
-            before.labels_changed.disconnect(self._show_labels)
-            before.prompts.polarity_changed.disconnect(self._show_polarity)
-            before.annotator.phase_changed.disconnect(self._show_state)
-            before.annotator.embedding_changed.disconnect(self._show_state)
-        if controller is not None:
-            controller.message_changed.connect(self._show_message)
-            controller.labels_changed.connect(self._show_labels)
-            controller.prompts.polarity_changed.connect(self._show_polarity)
-            controller.annotator.phase_changed.connect(self._show_state)
-            controller.annotator.embedding_changed.connect(self._show_state)
-            self._use_overlap()
+        for signal, slot in self._connections(self._controller):
+            signal.disconnect(slot)
+        self._controller = controller
+        for signal, slot in self._connections(controller):
+            signal.connect(slot)
+        for binder in (self.masks, self.table, self.seen):
+            binder.follow(controller)
+        self.record.show_controller(controller)
+        self.restore.show_controller(controller)
+        if controller is None:
+            self.source.expand(animate=False)
+        else:
+            self._show_hover()
             self._show_polarity(controller.prompts.polarity)
             self._show_labels()
         self._show_state()
 
+    def _connections(
+        self, controller: PromptController | None
+    ) -> list[tuple[Any, Any]]:
+        if controller is None:
+            return []
+        return [
+            (controller.message_changed, self._show_message),
+            (controller.labels_changed, self._show_labels),
+            (controller.prompts.polarity_changed, self._show_polarity),
+            (controller.annotator.phase_changed, self._show_state),
+            (controller.annotator.embedding_changed, self._show_state),
+            (controller.annotator.options_changed, self._show_hover),
+        ]
+
     def _follow_model(self, status: ModelStatus) -> None:
         if isinstance(status, LoadingModel):
-            self.message.setText(f"Loading the model {status.spec.name} ...")
+            self._show_message(f"Loading the model {status.spec.name} ...")
         elif isinstance(status, NoModel):
-            self.message.setText("No model is loaded. Choose another one.")
+            self._show_message("No model is loaded. Choose another one.")
         elif self._controller is None:
-            self.message.setText("")
+            self._show_message("")
         self._show_state()
 
     def _show_message(self, text: str) -> None:
         self.message.setText(text)
+        self.message.setVisible(bool(text))
 
     def _show_polarity(self, polarity: str) -> None:
         self.tools.show_polarity(polarity)
@@ -223,18 +258,13 @@ class PromptWidget(Dock):
     def _show_state(self, *_: Any) -> None:
         """Enable what can be done now."""
         if self.message.text() in ("", NO_IMAGE_TEXT):
-            self.message.setText(NO_IMAGE_TEXT if self.image.value is None else "")
+            self._show_message(NO_IMAGE_TEXT if self.image.value is None else "")
         controller = self._controller
         phase = None if controller is None else controller.annotator.phase
         self.start.setText("Start" if controller is None else "Stop")
         self.start.setEnabled(controller is not None or self.image.value is not None)
         self.image.enabled = controller is None
         self.tools.setEnabled(controller is not None)
-        self.accept.setEnabled(
-            isinstance(phase, Editing)
-            and (phase.is_pending or phase.candidates is not None)
-        )
-        self.clear.setEnabled(controller is not None)
         is_loading = isinstance(self.session.models.status, LoadingModel)
         is_waiting = isinstance(phase, Loading) and is_loading
         is_embedding = controller is not None and controller.annotator.is_embedding

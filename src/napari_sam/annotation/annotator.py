@@ -1,49 +1,63 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The annotator: prompts in, a candidate mask out, accepted masks into labels.
+"""The annotator: prompts in, a mask to choose, accepted masks into labels.
 
 One annotator belongs to one image; another image is another annotator, so there is
 nothing to reset. It is always in one of three phases::
 
-    Loading ── attach(segmenter) ──▶ Ready ── set_prompts ──▶ Editing
-                                       ▲                        │
-                                       └── commit, discard ─────┘
+    Loading ── attach(segmenter) ──▶ Ready ── set_drawn, reopen ──▶ Editing
+                                       ▲                               │
+                                       └───── commit, discard ─────────┘
 
-`detach` leads back to Loading. All methods belong to one thread (in napari: the main
-thread); pixels are read and the model runs in the job runner's thread.
+`detach` leads back to Loading; objects, prompts and history stay. All methods belong to
+one thread (in napari: the main thread); pixels are read and the model runs in the job
+runner's thread.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from psygnal import Signal
 
-from napari_sam.annotation.answers import answer, embed_once
-from napari_sam.annotation.commit_policy import Overlap
-from napari_sam.annotation.job import Job, Priority
+from napari_sam.annotation.desk import ModelDesk, model_name
+from napari_sam.annotation.draft import Draft
+from napari_sam.annotation.hover import HoverPreview
 from napari_sam.annotation.jobs import InlineRunner
-from napari_sam.annotation.objects import AcceptedObject
+from napari_sam.annotation.label_editor import LabelEditor
+from napari_sam.annotation.objects import Turn
+from napari_sam.annotation.offer import (
+    Credit,
+    Shown,
+    accepting_step,
+    advice_on,
+    frozen,
+    offer,
+    reopened,
+)
 from napari_sam.annotation.phases import Editing, Loading, Phase, Ready
-from napari_sam.annotation.planning import planned_edit, planned_mask
 from napari_sam.errors import Cancelled, PhaseError, PromptError
+from napari_sam.structures.drawn import DrawnPrompts
+from napari_sam.structures.prompts import PointPrompt
 
 if TYPE_CHECKING:
+    from napari_sam.annotation.advice import Advice
+    from napari_sam.annotation.answers import Answered
+    from napari_sam.annotation.choices import Size
+    from napari_sam.annotation.objects import AnnotatedObject
     from napari_sam.annotation.ports import (
-        Encoded,
         ImageSource,
         JobRunner,
         LabelStore,
         PlaneKey,
         Segmenter,
     )
-    from napari_sam.structures.arrays import BoolMask
-    from napari_sam.structures.candidates import Candidates
-    from napari_sam.structures.prompts import PromptSet
+
+NO_MASK = "There is no mask yet: add a point or a box first."
 
 
-class Annotator:
+class Annotator(LabelEditor):
     """Interactive segmentation of one image, without any user interface.
 
     Parameters
@@ -57,40 +71,63 @@ class Annotator:
 
     Attributes
     ----------
-    overlap : Overlap
-        What `commit` does to pixels of other objects. The label store can be stricter.
-        Setting it announces the candidates again.
+    preference : Size or None
+        What to show first of the readings of an ambiguous prompt; None is the best.
+    is_turbo : bool
+        Whether a first prompt is accepted at once; one undo takes both back.
+    is_hover_on : bool
+        Whether `hover` asks for masks.
+    class_name : str
+        Class of the next object.
+    desk : ModelDesk
+        Embeddings.
     phase_changed : Signal(Loading | Ready | Editing)
-    candidates_changed : Signal(Candidates or None, int)
-        A new answer (or none) and the chosen index; also when `planned_mask` may have
-        changed under the same answer.
+    answer_changed : Signal(Shown or None)
+        Another mask is on offer.
+    advised : Signal(Advice or None)
+    hovered : Signal(MaskWindow or None, PlaneKey or None)
     embedding_changed : Signal(PlaneKey, bool)
         The plane and whether its embedding is ready.
-    accepted : Signal(AcceptedObject)
+    accepted : Signal(AnnotatedObject)
+    options_changed : Signal()
+        A key switched turbo or hovering.
     failed : Signal(Exception)
         Work in the model thread that went wrong; the phase stays usable.
     """
 
     phase_changed: ClassVar[Signal] = Signal(object)
-    candidates_changed: ClassVar[Signal] = Signal(object, int)
+    answer_changed: ClassVar[Signal] = Signal(object)
+    advised: ClassVar[Signal] = Signal(object)
+    hovered: ClassVar[Signal] = Signal(object, object)
     embedding_changed: ClassVar[Signal] = Signal(object, bool)
     accepted: ClassVar[Signal] = Signal(object)
+    options_changed: ClassVar[Signal] = Signal()
     failed: ClassVar[Signal] = Signal(Exception)
 
     def __init__(
         self, source: ImageSource, labels: LabelStore, runner: JobRunner | None = None
     ) -> None:
-        self._overlap = Overlap.KEEP
-        self._source = source
-        self._labels = labels
-        self._runner: JobRunner = InlineRunner() if runner is None else runner
+        super().__init__(labels)
+        self.preference: Size | None = None
+        self.is_turbo = False
+        self.is_hover_on = True
+        self.class_name = ""
+        self.last_seconds = 0.0
         self._phase: Phase = Loading()
-        self._embeddings: OrderedDict[PlaneKey, Encoded] = OrderedDict()
-        self._embed_job: Job | None = None
-        self._embed_plane: PlaneKey | None = None
-        self._is_commit_due = False
+        self._advice: Advice | None = None
+        self._since = 0.0
+        self._model_name = ""
+        self._due: Draft | None = None  # accepted as soon as its answer comes
+        runner = runner or InlineRunner()
         # Two annotators may share a runner; their lanes must not.
-        self._lane = f"annotator-{id(self)}"
+        lane = f"annotator-{id(self)}"
+        self.desk = ModelDesk(source, runner, lane)
+        self.desk.embedding_changed.connect(self.embedding_changed.emit)
+        self.desk.answered.connect(self._receive)
+        self.desk.failed.connect(self._receive_error)
+        self._hover = HoverPreview(runner, f"{lane}-hover")
+        self._hover.hovered.connect(self.hovered.emit)
+        self._hover.failed.connect(self.failed.emit)
 
     @property
     def phase(self) -> Phase:
@@ -98,167 +135,174 @@ class Annotator:
         return self._phase
 
     @property
+    def source(self) -> ImageSource:
+        """The pixels."""
+        return self.desk.source
+
+    @property
     def is_embedding(self) -> bool:
         """Whether the embedding of a plane is on its way."""
-        return self._embed_plane is not None
+        return self.desk.is_embedding
 
     @property
-    def overlap(self) -> Overlap:
-        """What `commit` does to pixels of other objects."""
-        return self._overlap
-
-    @overlap.setter
-    def overlap(self, overlap: Overlap) -> None:
-        self._overlap = overlap
-        self.announce()
+    def advice(self) -> Advice | None:
+        """What there is to point out about the mask on offer."""
+        return self._advice
 
     @property
-    def labels(self) -> LabelStore:
-        """Where accepted masks go."""
-        return self._labels
+    def shown(self) -> Shown | None:
+        """The mask on offer; None without an answer."""
+        phase = self._phase
+        if not isinstance(phase, Editing):
+            return None
+        return offer(phase, self.ledger, self._settings)
 
     def attach(self, segmenter: Segmenter) -> None:
-        """Use this model from now on; prompts are to be set again."""
+        """Use this model from now on; what is being prompted is answered by it."""
         self.detach()
+        self._model_name = model_name(segmenter)
         self._enter(Ready(segmenter))
+        if self._plane is not None:
+            self.look_at(self._plane)
 
     def detach(self) -> None:
         """Give the model up: pending answers and embeddings are dropped."""
-        self._forget_answers()
-        self._runner.forget(f"{self._lane}-embed")
-        if self._embed_job is not None:
-            self._embed_job.cancel()
-            self._embed_job = None
-        self._embed_plane = None
-        # Work under way keeps the old mapping; it cannot reach the new one.
-        self._embeddings = OrderedDict()
-        was_editing = isinstance(self._phase, Editing)
+        self._due = None
+        self._hover.leave()
+        self.desk.clear()
         self._enter(Loading())
-        if was_editing:
-            self.candidates_changed.emit(None, 0)
-
-    def replace_source(self, source: ImageSource) -> None:
-        """Look at new pixels of the same image; what was computed is dropped."""
-        self._source = source
-        phase = self._phase
-        if not isinstance(phase, Loading):
-            self.attach(phase.segmenter)
-
-    def replace_labels(self, labels: LabelStore) -> None:
-        """Write to another store from now on."""
-        self._labels = labels
         self.announce()
 
-    def announce(self) -> None:
-        """Emit `candidates_changed` again if there are any: labels have changed."""
-        phase = self._phase
-        if isinstance(phase, Editing) and phase.candidates is not None:
-            self.candidates_changed.emit(phase.candidates, phase.chosen)
+    def replace_source(self, source: ImageSource) -> None:
+        """Look at other pixels of the same image; what was computed is out of date.
 
-    def planned_mask(self) -> BoolMask | None:
-        """Return the pixels that `commit` would write now.
-
-        Returns
-        -------
-        (H, W) bool array or None
-            The chosen candidate without what other objects keep; None without
-            candidates.
+        They are embedded at the next prompt, or when `look_at` is called.
         """
-        phase = self._phase
-        if not isinstance(phase, Editing) or phase.candidates is None:
-            return None
-        return planned_mask(phase, phase.candidates, self._labels, self._overlap)
+        self.desk.source = source
+        self._hover.leave()
+        self.desk.clear()
+        if self._plane is not None:
+            self.embedding_changed.emit(self._plane, False)  # noqa: FBT003
+        self._ask()
 
-    def prepare(self, plane: PlaneKey) -> None:
-        """Compute the embedding of a plane ahead of the first prompt.
+    def replace_labels(self, labels: LabelStore) -> None:
+        """Write elsewhere from now on; prompts stay, as those of a new object."""
+        self._due = None
+        super().replace_labels(labels)
 
-        Raises
-        ------
-        PhaseError
-            Without a model.
-        """
-        segmenter = self._require_segmenter("prepare")
-        if plane in self._embeddings or plane == self._embed_plane:
-            self.embedding_changed.emit(plane, plane in self._embeddings)
-            return
-        if self._embed_job is not None:
-            self._embed_job.cancel()
-        self._embed_plane = plane
-        source, cache = self._source, self._embeddings
-        self.embedding_changed.emit(plane, False)  # noqa: FBT003  a signal's payload
-        self._embed_job = self._runner.submit(
-            lambda context: embed_once(segmenter, source, plane, cache, context),
-            priority=Priority.INTERACTIVE,
-            lane=f"{self._lane}-embed",
-            on_result=lambda _: self._receive_embedding(plane),
-            on_error=self._receive_embedding_error,
-        )
+    def look_at(self, plane: PlaneKey) -> None:
+        """Turn to a plane: it is embedded, and its prompts are answered."""
+        self._plane = plane
+        self._hover.leave()
+        self._ask()
+        if not isinstance(self._phase, Loading):
+            self.desk.prepare(self._phase.segmenter, plane)
 
-    def set_prompts(self, plane: PlaneKey, prompts: PromptSet) -> None:
+    def set_drawn(self, plane: PlaneKey, drawn: DrawnPrompts) -> None:
         """State all prompts of the object being edited; an answer follows.
 
         Parameters
         ----------
         plane : PlaneKey
-            Where the prompts lie.
-        prompts : PromptSet
-            All of them; an empty set is the same as `discard`.
+            Where the prompts lie; it becomes the plane looked at.
+        drawn : DrawnPrompts
+            All of them; none is the same as `discard`.
 
         Raises
         ------
         PhaseError
             Without a model.
         """
-        segmenter = self._require_segmenter("set_prompts")
-        if prompts.is_empty:
-            self.discard()
+        self._require_segmenter("set_drawn")
+        before = self.ledger.drafts.get(plane)
+        if (before.drawn if before else DrawnPrompts()) == drawn:
             return
-        phase = self._phase
-        if isinstance(phase, Editing) and phase.plane == plane:
-            if phase.prompts == prompts:
-                return
-            self._enter(replace(phase, prompts=prompts, is_pending=True))
+        self._plane = plane
+        self._hover.leave()
+        if drawn.is_empty:
+            self._change_draft("Remove prompts", None)
+            return
+        if before is None:
+            after = Draft(plane, (Turn(drawn),))
+            self._since = time.monotonic()
         else:
-            self._enter(Editing(segmenter, plane, prompts))
-            if isinstance(phase, Editing):
-                self.candidates_changed.emit(None, 0)
-        source, cache = self._source, self._embeddings
-        self._runner.submit(
-            lambda context: answer(
-                segmenter, embed_once(segmenter, source, plane, cache, context), prompts
-            ),
-            priority=Priority.INTERACTIVE,
-            lane=f"{self._lane}-answer",
-            on_result=self._receive_candidates,
-            on_error=self._receive_error,
-        )
+            after = frozen(before, self._phase).with_drawn(drawn)
+        if self.is_turbo and before is None and drawn.has_object:
+            # Before the step: with an inline runner the answer comes during it.
+            self._due = after
+        self._change_draft("Change prompts", after)
 
-    def choose(self, index: int) -> None:
-        """Prefer another candidate.
+    def add_point(
+        self, plane: PlaneKey, yx: tuple[float, float], label: int = 1
+    ) -> None:
+        """Add a click on the object (1) or beside it (0); see `set_drawn`."""
+        drawn = self.drawn_on(plane)
+        point = PointPrompt(yx, label)
+        self.set_drawn(plane, replace(drawn, points=(*drawn.points, point)))
+
+    def reopen(self, plane: PlaneKey, object_id: int) -> None:
+        """Edit an object again: its prompts return, or else its own mask is one.
 
         Raises
         ------
         PhaseError
-            If there are no candidates.
+            Without a model.
+        LabelsError
+            If there is no such object, or it is locked.
+        """
+        self._require_segmenter("reopen")
+        draft = reopened(self.objects, self.labels, (plane, object_id))
+        self._plane = plane
+        self._hover.leave()
+        self._since = time.monotonic()
+        self._change_draft(f"Open object {object_id}", draft)
+
+    def hover(self, plane: PlaneKey, yx: tuple[float, float] | None) -> None:
+        """Show the mask under the pointer; None when it leaves the image.
+
+        Nothing is asked while an object is being prompted or a plane embedded.
+        """
+        phase, embedding = self._phase, self.desk.embedding_of(plane)
+        is_free = isinstance(phase, Ready) and self.is_hover_on
+        if yx is None or embedding is None or not is_free:
+            self._hover.leave()
+            return
+        segmenter = self._require_segmenter("hover")
+        self._hover.over(plane, yx, segmenter, embedding, self._settings)
+
+    def choose(self, index: int) -> None:
+        """Prefer another mask of the answer.
+
+        Raises
+        ------
+        PhaseError
+            If there is no answer.
         PromptError
-            If there is no candidate of that index.
+            If there is no mask of that index.
         """
         phase = self._phase
-        if not isinstance(phase, Editing) or phase.candidates is None:
-            msg = "There is no mask to choose from yet: add a point or a box first."
-            raise PhaseError(msg)
-        if not 0 <= index < len(phase.candidates):
-            msg = f"There is no mask {index}; there are {len(phase.candidates)}."
+        if not isinstance(phase, Editing) or phase.answered is None:
+            raise PhaseError(NO_MASK)
+        n_masks = len(phase.answered.answer)
+        if not 0 <= index < n_masks:
+            msg = f"There is no mask {index}; there are {n_masks}, from 0 on."
             raise PromptError(msg)
-        self._enter(replace(phase, chosen=index))
-        self.candidates_changed.emit(phase.candidates, index)
+        if index != phase.answered.index:
+            self._change_draft("Choose mask", phase.draft.with_choice(index))
 
-    def commit(self) -> AcceptedObject | None:
-        """Write the chosen candidate as a new object.
+    def next_candidate(self, step: int = 1) -> None:
+        """Walk to the next mask, from small to large and round; errors as `choose`."""
+        shown = self.shown
+        if shown is None:
+            raise PhaseError(NO_MASK)
+        self.choose(shown.next_index(step))
+
+    def commit(self) -> AnnotatedObject | None:
+        """Write the mask on offer as an object.
 
         Returns
         -------
-        AcceptedObject or None
+        AnnotatedObject or None
             None if the answer to the newest prompts is still to come: it is then
             accepted on arrival.
 
@@ -271,81 +315,74 @@ class Annotator:
         """
         phase = self._phase
         if not isinstance(phase, Editing):
-            msg = "There is no mask to accept yet: add a point or a box first."
-            raise PhaseError(msg)
+            raise PhaseError(NO_MASK)
         if phase.is_pending:
-            self._is_commit_due = True
+            self._due = phase.draft
             return None
-        if phase.candidates is None:
+        if phase.answered is None:
             msg = "The last prompts gave no mask. Change a prompt and try again."
             raise PhaseError(msg)
-        accepted = self._write(phase, phase.candidates)
-        self.discard()
-        self.accepted.emit(accepted)
-        return accepted
+        seconds = time.monotonic() - self._since
+        credit = Credit(self.class_name, seconds, self._model_name)
+        step, made = accepting_step(phase, self.ledger, self._settings, credit)
+        self.ledger.do(step)
+        self.accepted.emit(made)
+        return made
 
-    def discard(self) -> None:
-        """Drop the prompts and the candidate mask; labels stay as they are."""
-        self._forget_answers()
-        phase = self._phase
-        if isinstance(phase, Editing):
-            self._enter(Ready(phase.segmenter))
-            self.candidates_changed.emit(None, 0)
-
-    def close(self) -> None:
-        """Drop everything that is pending; the runner is not closed."""
-        self.detach()
-
-    def _write(self, phase: Editing, candidates: Candidates) -> AcceptedObject:
-        object_id, edit = planned_edit(phase, candidates, self._labels, self._overlap)
-        self._labels.write(phase.plane, edit)
-        return AcceptedObject(
-            object_id=object_id,
-            plane=phase.plane,
-            prompts=phase.prompts,
-            predicted_iou=float(candidates.predicted_iou[phase.chosen]),
-            edit=edit,
-        )
-
-    def _receive_embedding(self, plane: PlaneKey) -> None:
-        self._embed_job = None
-        self._embed_plane = None
-        self.embedding_changed.emit(plane, True)  # noqa: FBT003  a signal's payload
-
-    def _receive_embedding_error(self, error: Exception) -> None:
-        self._embed_job = None
-        self._embed_plane = None
-        if not isinstance(error, Cancelled):
-            self.failed.emit(error)
-
-    def _receive_candidates(self, candidates: Candidates) -> None:
-        phase = self._phase
-        if not isinstance(phase, Editing):
+    def _ask(self) -> None:
+        """Enter the phase that the draft of this plane asks for, and ask the model."""
+        if isinstance(self._phase, Loading):
             return
-        chosen = candidates.best
-        self._enter(
-            replace(phase, candidates=candidates, chosen=chosen, is_pending=False)
-        )
-        self.candidates_changed.emit(candidates, chosen)
-        if self._is_commit_due:
-            self._is_commit_due = False
+        segmenter, draft = self._phase.segmenter, self.draft
+        self.desk.forget_answers()
+        if draft != self._due:  # other prompts than those that were to be accepted
+            self._due = None
+        if draft is None or not draft.drawn.has_object:
+            # From prompts that say only what is not the object, a model would answer
+            # the background.
+            self._enter(Ready(segmenter))
+            self.announce()
+            return
+        before, answered = self._phase, None
+        if isinstance(before, Editing) and before.draft.key == draft.key:
+            answered = before.answered
+        self._enter(Editing(segmenter, draft, answered))
+        if answered is None:
+            self.announce()
+        self.desk.ask(segmenter, draft, self._settings, self.preference)
+
+    def _receive(self, draft: Draft, answered: Answered) -> None:
+        phase = self._phase
+        if not isinstance(phase, Editing) or phase.draft != draft:
+            return
+        self.last_seconds = answered.answer.seconds
+        self._enter(replace(phase, answered=answered, is_pending=False))
+        self.announce()
+        if self._due is not None:
+            self._due = None
             try:
                 self.commit()
+                if self.is_turbo:
+                    self.ledger.history.join_last_two()
             except Exception as error:  # noqa: BLE001  nobody is there to catch it
                 self.failed.emit(error)
 
     def _receive_error(self, error: Exception) -> None:
-        self._is_commit_due = False
+        self._due = None
         phase = self._phase
         if isinstance(phase, Editing):
-            self._enter(replace(phase, candidates=None, is_pending=False))
-            self.candidates_changed.emit(None, 0)
+            self._enter(replace(phase, answered=None, is_pending=False))
+            self.announce()
         if not isinstance(error, Cancelled):
             self.failed.emit(error)
 
-    def _forget_answers(self) -> None:
-        self._is_commit_due = False
-        self._runner.forget(f"{self._lane}-answer")
+    def announce(self) -> None:
+        """Say what is on offer, and what is to be said about it; as labels change."""
+        advice = advice_on(self._phase, self.ledger, self._settings)
+        self.answer_changed.emit(self.shown)
+        if advice != self._advice:
+            self._advice = advice
+            self.advised.emit(advice)
 
     def _require_segmenter(self, call: str) -> Segmenter:
         if isinstance(self._phase, Loading):

@@ -3,51 +3,209 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from napari_sam.annotation.commit_policy import clean_mask
+from napari_sam.annotation.choices import default_choice, walking_order
+from napari_sam.annotation.commit_policy import clean_window
+from napari_sam.annotation.prompting import to_prompt_set
+from napari_sam.errors import PromptError
 
 if TYPE_CHECKING:
-    from collections import OrderedDict
+    from collections.abc import Sequence
 
+    from napari_sam.annotation.choices import Size
+    from napari_sam.annotation.commit_policy import CommitSettings
     from napari_sam.annotation.job import JobContext
+    from napari_sam.annotation.objects import Turn
     from napari_sam.annotation.ports import Encoded, ImageSource, PlaneKey, Segmenter
-    from napari_sam.structures.candidates import Candidates
-    from napari_sam.structures.prompts import PromptSet
+    from napari_sam.structures.arrays import FloatArray
+    from napari_sam.structures.candidates import Answer
+    from napari_sam.structures.mask_window import MaskWindow
+    from napari_sam.structures.prompts import PointPrompt
 
 MAX_EMBEDDINGS = 8
-"""Planes whose embedding is kept: 4 MB each for SAM, up to 70 MB for `embedded`."""
+"""Planes whose embedding is kept: 4 to 8 MB each, and the pixels of a large plane."""
+MAX_ANSWER_BYTES = 128 * 2**20
+"""Answers kept, so that going back and forth through prompts asks no model."""
 
 
-def answer(segmenter: Segmenter, embedding: Encoded, prompts: PromptSet) -> Candidates:
-    """Ask for the masks of one object, each cleaned by itself."""
-    candidates = segmenter.predict(embedding, prompts)
-    masks = [clean_mask(mask, prompts.points) for mask in candidates.masks]
-    return replace(candidates, masks=np.stack(masks))
+@dataclass(frozen=True, eq=False)
+class Answered:
+    """The answer to the last of some turns, and the mask it was to correct.
 
-
-def embed_once(
-    segmenter: Segmenter,
-    source: ImageSource,
-    plane: PlaneKey,
-    cache: OrderedDict[PlaneKey, Encoded],
-    context: JobContext,
-) -> Encoded:
-    """Embed a plane unless `cache` has it; only the model thread writes `cache`.
-
-    The plane that was not asked for longest makes room for a new one.
+    Attributes
+    ----------
+    answer : Answer
+        All masks.
+    is_ambiguous : bool
+        Whether the prompts were one point.
+    index : int
+        The mask shown: the user's choice, or the rule's.
+    before : MaskWindow or None
+        The mask of the turn before.
+    before_iou : float
+        Its predicted IoU.
     """
-    embedding = cache.get(plane)
-    if embedding is not None:
-        cache.move_to_end(plane)
+
+    answer: Answer
+    is_ambiguous: bool
+    index: int
+    before: MaskWindow | None = None
+    before_iou: float = 0.0
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """Indices in the order in which a key walks them."""
+        return walking_order(self.answer, is_ambiguous=self.is_ambiguous)
+
+    @property
+    def mask(self) -> MaskWindow:
+        """The mask shown, before other objects are respected."""
+        return self.answer.masks[self.index]
+
+    @property
+    def predicted_iou(self) -> float:
+        """The model's own estimate of the mask shown."""
+        return float(self.answer.predicted_iou[self.index])
+
+    @property
+    def logits(self) -> FloatArray:
+        """Low-resolution logits of the mask shown, (h, w)."""
+        logits: FloatArray = self.answer.low_res_logits[self.index]
+        return logits
+
+
+class Memory:
+    """Embeddings and raw answers of one model on one image; of the model thread.
+
+    Work under way keeps its memory: replacing the annotator's makes it forgotten.
+    """
+
+    def __init__(self) -> None:
+        self.embeddings: OrderedDict[PlaneKey, Encoded] = OrderedDict()
+        self._answers: OrderedDict[Any, Answer] = OrderedDict()
+        self._n_bytes = 0
+
+    def embed(
+        self,
+        segmenter: Segmenter,
+        source: ImageSource,
+        plane: PlaneKey,
+        context: JobContext,
+    ) -> Encoded:
+        """Embed a plane unless it was; the one not asked for longest makes room."""
+        embedding = self.embeddings.get(plane)
+        if embedding is not None:
+            self.embeddings.move_to_end(plane)
+            return embedding
+        context.check()
+        pixels = source.read_plane(plane)
+        embedding = segmenter.embed(pixels, cancel=context.cancel)
+        self.keep(plane, embedding)
         return embedding
-    context.check()
-    pixels = source.read_plane(plane)
-    embedding = segmenter.embed(pixels, cancel=context.cancel)
-    cache[plane] = embedding
-    if len(cache) > MAX_EMBEDDINGS:
-        cache.popitem(last=False)
-    return embedding
+
+    def keep(self, plane: PlaneKey, embedding: Encoded) -> None:
+        """Keep an embedding."""
+        self.embeddings[plane] = embedding
+        if len(self.embeddings) > MAX_EMBEDDINGS:
+            self.embeddings.popitem(last=False)
+
+    def answer(self, key: Any) -> Answer | None:
+        """Return what was answered before, or None."""
+        found = self._answers.get(key)
+        if found is not None:
+            self._answers.move_to_end(key)
+        return found
+
+    def keep_answer(self, key: Any, answer: Answer) -> None:
+        """Keep an answer."""
+        self._answers[key] = answer
+        self._n_bytes += _bytes_of(answer)
+        while self._n_bytes > MAX_ANSWER_BYTES and len(self._answers) > 1:
+            _, oldest = self._answers.popitem(last=False)
+            self._n_bytes -= _bytes_of(oldest)
+
+
+def _bytes_of(answer: Answer) -> int:
+    masks = sum(mask.crop.nbytes for mask in answer.masks)
+    return masks + int(answer.low_res_logits.nbytes)
+
+
+def answer_turns(
+    segmenter: Segmenter,
+    embedding: Encoded,
+    plane: PlaneKey,
+    plane_shape: tuple[int, int],
+    turns: tuple[Turn, ...],
+    settings: CommitSettings,
+    *,
+    preference: Size | None = None,
+    memory: Memory | None = None,
+) -> Answered:
+    """Ask the model turn by turn, giving back the logits of each chosen mask.
+
+    Turns that were asked before cost nothing, so a further prompt is one question.
+
+    Parameters
+    ----------
+    segmenter : Segmenter
+        The model.
+    embedding : Encoded
+        Of the plane.
+    plane, plane_shape : PlaneKey, (H, W)
+        Where.
+    turns : tuple of Turn
+        At least one. Those before the last are answered as they were chosen.
+    settings : CommitSettings
+        How masks are cleaned.
+    preference : Size, optional
+        What to show first where there is a choice.
+    memory : Memory, optional
+        Answers given before.
+
+    Returns
+    -------
+    Answered
+    """
+    memory = Memory() if memory is None else memory
+    answered: Answered | None = None
+    earlier: tuple[Turn, ...] = ()
+    for turn in turns:
+        mask_input = None if answered is None else answered.logits
+        prompts = to_prompt_set(turn.drawn, plane_shape, mask_input)
+        key = (plane, earlier, turn.drawn)
+        answer = memory.answer(key)
+        if answer is None:
+            answer = segmenter.predict(embedding, prompts)
+            memory.keep_answer(key, answer)
+        if len(turns) - len(earlier) <= 2:
+            # The mask shown and the one that it corrects; sizes are those seen.
+            answer = _cleaned(answer, prompts.points, settings)
+        index = turn.choice
+        if index is None or index >= len(answer):
+            index = default_choice(
+                answer, is_ambiguous=prompts.is_ambiguous, preference=preference
+            )
+        answered = Answered(
+            answer,
+            prompts.is_ambiguous,
+            index,
+            before=None if answered is None else answered.mask,
+            before_iou=0.0 if answered is None else answered.predicted_iou,
+        )
+        # With the choice: it decides whose logits the next turn is answered with.
+        earlier = (*earlier, replace(turn, choice=index))
+    if answered is None:
+        msg = "There are no prompts to answer."
+        raise PromptError(msg)
+    return answered
+
+
+def _cleaned(
+    answer: Answer, points: Sequence[PointPrompt], settings: CommitSettings
+) -> Answer:
+    """Clean masks by the commit rule."""
+    masks = (clean_window(mask, points, settings) for mask in answer.masks)
+    return replace(answer, masks=tuple(masks))

@@ -1,27 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What becomes of a mask, and what it may do to labels that exist: pure rules."""
+"""The commit rule: how a mask is cleaned, and which pixels a new object gets."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage
 
-from napari_sam.errors import LabelsError
-from napari_sam.structures.geometry import mask_bounding_box
+from napari_sam.errors import LabelsError, SettingsError
 from napari_sam.structures.labels import LabelEdit
+from napari_sam.structures.mask_window import MaskWindow
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from napari_sam.structures.arrays import BoolMask, HalfOpenBox, LabelImage
     from napari_sam.structures.prompts import PointPrompt
 
 MAX_HOLE_SHARE = 0.1
 """Holes up to this part of the mask are filled; a larger one makes it a ring."""
+SPECK_SHARE = 0.02
+"""Pieces below this part of the largest one are specks."""
 ALL_TAKEN = (
     "The whole mask lies on objects that exist already, which are kept. "
     "Choose to overwrite existing objects, or erase there first."
@@ -33,38 +35,95 @@ class Overlap(StrEnum):
     """What happens to pixels that belong to another object."""
 
     KEEP = "keep"
-    """The older object keeps them."""
+    """The older object keeps them; slivers that this cuts off the mask are dropped."""
     OVERWRITE = "overwrite"
-    """The new object takes them."""
+    """The new object takes them, unless the older one is locked."""
+    FILL = "fill"
+    """Only background is written: nothing is cut off and nothing is taken away, not
+    even from the object that was opened again."""
 
 
-def clean_mask(mask: BoolMask, points: Sequence[PointPrompt] = ()) -> BoolMask:
-    """Make one piece without specks and pinholes of a model's mask.
+class LabelMode(StrEnum):
+    """What a value of the label image stands for."""
+
+    INSTANCE = "instance"
+    """One object: every mask gets an id of its own."""
+    SEMANTIC = "semantic"
+    """One class: masks of a class share its value."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommitSettings:
+    """What happens to a mask that is accepted.
+
+    Attributes
+    ----------
+    overlap : Overlap
+    mode : LabelMode
+    fill_holes : bool
+        Fill holes up to a tenth of the mask, unless a negative point lies in them.
+    drop_specks : bool
+        Drop pieces below 2 % of the largest one.
+    largest_piece : bool
+        Keep one piece, or those under positive points.
+    min_area : int
+        Masks with fewer pixels are refused.
+    """
+
+    overlap: Overlap = Overlap.KEEP
+    mode: LabelMode = LabelMode.INSTANCE
+    fill_holes: bool = True
+    drop_specks: bool = True
+    largest_piece: bool = True
+    min_area: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the values; names of the two enumerations are accepted as text."""
+        try:
+            object.__setattr__(self, "overlap", Overlap(self.overlap))
+            object.__setattr__(self, "mode", LabelMode(self.mode))
+        except ValueError as error:
+            msg = (
+                f"{error}. Overlap is one of {', '.join(Overlap)}; mode is one of "
+                f"{', '.join(LabelMode)}."
+            )
+            raise SettingsError(msg) from error
+        if self.min_area < 0:
+            msg = f"min_area is a number of pixels from 0 on, not {self.min_area}."
+            raise SettingsError(msg)
+
+
+def clean_window(
+    window: MaskWindow, points: Sequence[PointPrompt], settings: CommitSettings
+) -> MaskWindow:
+    """Clean a model's mask: holes, specks, pieces.
 
     Parameters
     ----------
-    mask : (H, W) bool array
+    window : MaskWindow
         The model's answer.
     points : sequence of PointPrompt
-        The points it answers. Pieces under a positive point stay; where there is
-        none, the largest. A hole that holds a negative point stays open.
+        The points it answers, on the plane. Pieces under a positive point stay; where
+        there is none, the largest. A hole that holds a negative point stays open.
+    settings : CommitSettings
+        What to do.
 
     Returns
     -------
-    (H, W) bool array
-        A new array, or `mask` itself if it is empty.
+    MaskWindow
     """
-    bounds = mask_bounding_box(mask)
-    if bounds is None:
-        return mask
-    y0, x0, y1, x1 = bounds
-    crop = mask[y0:y1, x0:x1]
-    inside = _pixels_at(shift_points(points, y0, x0), crop.shape)
-    # Filled first: a speck in a hole belongs to what surrounds it.
-    filled = _fill_holes(crop, inside[False])
-    cleaned = np.zeros_like(mask)
-    cleaned[y0:y1, x0:x1] = _keep_pieces(filled, inside[True])
-    return cleaned
+    if not window.area:
+        return window
+    mask = window.crop
+    inside = _pixels_at(shift_points(points, window.y0, window.x0), mask.shape)
+    if settings.fill_holes:
+        # Filled first: a speck in a hole belongs to what surrounds it.
+        mask = _fill_holes(mask, inside[False])
+    if settings.largest_piece:
+        mask = _keep_pieces(mask, inside[True])
+    elif settings.drop_specks:
+        mask = _drop_specks(mask, inside[True])
+    return MaskWindow.of_mask(mask, window.y0, window.x0)
 
 
 def shift_points(points: Sequence[PointPrompt], y0: int, x0: int) -> list[PointPrompt]:
@@ -98,6 +157,8 @@ def _fill_holes(mask: BoolMask, open_at: Sequence[tuple[int, int]]) -> BoolMask:
 def _keep_pieces(mask: BoolMask, at: Sequence[tuple[int, int]]) -> BoolMask:
     """Keep the connected pieces at some positions, or else the largest."""
     pieces, n_pieces = ndimage.label(mask, structure=_WITH_CORNERS)
+    if n_pieces <= 1:
+        return mask
     is_kept = np.zeros(n_pieces + 1, dtype=np.bool_)
     is_kept[[pieces[position] for position in at]] = True
     is_kept[0] = False
@@ -106,11 +167,26 @@ def _keep_pieces(mask: BoolMask, at: Sequence[tuple[int, int]]) -> BoolMask:
     return np.asarray(is_kept[pieces])
 
 
+def _drop_specks(mask: BoolMask, at: Sequence[tuple[int, int]]) -> BoolMask:
+    """Drop pieces that are tiny beside the largest, but for those under points."""
+    pieces, n_pieces = ndimage.label(mask, structure=_WITH_CORNERS)
+    if n_pieces <= 1:
+        return mask
+    areas = np.bincount(pieces.ravel())
+    is_kept = areas >= SPECK_SHARE * areas[1:].max()
+    is_kept[[pieces[position] for position in at]] = True
+    is_kept[0] = False
+    return np.asarray(is_kept[pieces])
+
+
 def writable_part(
     mask: BoolMask,
     existing: LabelImage,
     overlap: Overlap,
     points: Sequence[PointPrompt] = (),
+    *,
+    own_id: int | None = None,
+    locked_ids: Collection[int] = (),
 ) -> BoolMask:
     """Leave out what existing objects keep, and the slivers that this cuts off.
 
@@ -125,6 +201,10 @@ def writable_part(
     points : sequence of PointPrompt
         Relative to the first pixel of `mask`. Pieces under a positive point stay;
         where there is none, the largest.
+    own_id : int, optional
+        The object that was opened again: its pixels are free.
+    locked_ids : collection of int
+        Objects that keep their pixels under any rule.
 
     Returns
     -------
@@ -132,9 +212,15 @@ def writable_part(
         `mask` itself if it can be written whole; empty if nothing can be.
     """
     if overlap is Overlap.OVERWRITE:
-        return mask
-    free: BoolMask = mask & (existing == 0)
-    if not free.any() or np.array_equal(free, mask):
+        if not locked_ids:
+            return mask
+        return np.asarray(mask & ~np.isin(existing, list(locked_ids)))
+    is_free = existing == 0
+    if own_id is not None:
+        is_free |= existing == own_id
+    free: BoolMask = mask & is_free
+    is_whole = not free.any() or np.array_equal(free, mask)
+    if overlap is Overlap.FILL or is_whole:
         return free
     return _keep_pieces(free, _pixels_at(points, free.shape)[True])
 
@@ -144,10 +230,13 @@ def plan_commit(
     existing: LabelImage,
     box: HalfOpenBox,
     object_id: int,
-    overlap: Overlap,
+    settings: CommitSettings,
     points: Sequence[PointPrompt] = (),
+    *,
+    own_id: int | None = None,
+    locked_ids: Collection[int] = (),
 ) -> LabelEdit:
-    """Turn an accepted mask into an edit of its bounding box.
+    """Turn an accepted mask into an edit of a box.
 
     Parameters
     ----------
@@ -158,11 +247,12 @@ def plan_commit(
     box : (y0, x0, y1, x1)
         Half-open pixel box of the plane.
     object_id : int
-        Id of the new object.
-    overlap : Overlap
-        Who owns pixels that both claim.
-    points : sequence of PointPrompt
-        The points that `mask` answers, relative to `box`; see `writable_part`.
+        Id of the object.
+    settings : CommitSettings
+        Who owns pixels that both claim, and how large a mask must be.
+    points, own_id, locked_ids
+        See `writable_part`. Pixels of `own_id` outside the mask become background,
+        unless only background is filled.
 
     Returns
     -------
@@ -172,13 +262,30 @@ def plan_commit(
     Raises
     ------
     LabelsError
-        If no pixel is left to write.
+        If no pixel is left to write, or too few.
     """
     if not mask.any():
         msg = "The mask is empty, so there is nothing to accept. Add or move a prompt."
         raise LabelsError(msg)
-    writable = writable_part(mask, existing, overlap, points)
-    if not writable.any():
+    writable = writable_part(
+        mask,
+        existing,
+        settings.overlap,
+        points,
+        own_id=own_id,
+        locked_ids=locked_ids,
+    )
+    n_writable = int(np.count_nonzero(writable))
+    if not n_writable:
         raise LabelsError(ALL_TAKEN)
-    new = np.where(writable, existing.dtype.type(object_id), existing)
+    if n_writable < settings.min_area:
+        msg = (
+            f"The mask has {n_writable} pixels; the commit rule asks for at least "
+            f"{settings.min_area}. Choose a larger mask, or lower that limit."
+        )
+        raise LabelsError(msg)
+    new = existing.copy()
+    if own_id is not None and settings.overlap is not Overlap.FILL:
+        new[existing == own_id] = 0
+    new[writable] = object_id
     return LabelEdit(box=box, old=existing, new=new)

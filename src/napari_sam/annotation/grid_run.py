@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Segment everything on one plane, or inside a region of it."""
+"""Segment everything on a plane, inside a region of it, or on all planes."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ import numpy as np
 from psygnal import Signal
 
 from napari_sam.annotation.job import Job, JobContext, Priority
+from napari_sam.annotation.scope import PlaneContext, PlanesResult, over_planes
 from napari_sam.errors import PhaseError, SettingsError
 from napari_sam.structures.geometry import grow_box, mask_bounding_box
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
+
+    from psygnal import SignalInstance
 
     from napari_sam.annotation.ports import (
         ImageSource,
@@ -66,12 +69,15 @@ class GridRun:
     progressed : Signal(int, int)
         Steps done and steps in all.
     finished : Signal(GridResult)
-        Also after `cancel`, with what was found by then.
+        A run of `start` has ended; also after `cancel`, with what was found by then.
+    planes_finished : Signal(PlanesResult)
+        The same of `start_planes`: each a `GridResult`, or what was made of it.
     failed : Signal(Exception)
     """
 
     progressed: ClassVar[Signal] = Signal(int, int)
     finished: ClassVar[Signal] = Signal(object)
+    planes_finished: ClassVar[Signal] = Signal(object)
     failed: ClassVar[Signal] = Signal(Exception)
 
     def __init__(self, runner: JobRunner) -> None:
@@ -118,40 +124,94 @@ class GridRun:
         PhaseError
             If a run is under way.
         """
-        if self._is_running:
-            msg = "A run is under way. Wait for its end or cancel it first."
-            raise PhaseError(msg)
+        self._refuse_second()
 
         def work(context: JobContext) -> GridResult:
-            pixels = source.read_plane(plane)
-            box, labels, records = segment_region(
-                segmenter, pixels, settings, region, context
-            )
-            return GridResult(
-                plane, box, labels, tuple(records), context.cancel.is_set()
-            )
+            return segment_plane(segmenter, source, plane, settings, region, context)
 
-        self._is_running = True
-        self._job = self._runner.submit(
-            work,
-            priority=Priority.GRID,
-            on_result=self._receive,
-            on_error=self._receive_error,
-            on_progress=self.progressed.emit,
-        )
+        self._submit(work, self.finished)
+
+    def start_planes(
+        self,
+        segmenter: Segmenter,
+        source: ImageSource,
+        planes: Sequence[PlaneKey],
+        settings: Mapping[str, Any],
+        region: BoolMask | None = None,
+        finish: Callable[[GridResult, PlaneContext], Any] | None = None,
+    ) -> None:
+        """Begin on several planes; `planes_finished` or `failed` follows.
+
+        Parameters
+        ----------
+        segmenter, source, settings
+            See `start`.
+        planes : sequence of PlaneKey
+            Where to segment, in this order.
+        region : (H, W) bool array, optional
+            The same on every plane.
+        finish : callable, optional
+            Makes of a plane's result what is delivered, in the model thread.
+
+        Raises
+        ------
+        PhaseError
+            If a run is under way.
+        """
+        self._refuse_second()
+
+        def on_plane(plane: PlaneKey, context: PlaneContext) -> Any:
+            found = segment_plane(segmenter, source, plane, settings, region, context)
+            return found if finish is None else finish(found, context)
+
+        def work(context: JobContext) -> PlanesResult[Any]:
+            return over_planes(planes, on_plane, context)
+
+        self._submit(work, self.planes_finished)
 
     def cancel(self) -> None:
         """Stop soon; what was found by then is delivered by `finished`."""
         if self._is_running and self._job is not None:
             self._job.cancel()
 
-    def _receive(self, result: GridResult) -> None:
-        self._is_running = False
-        self.finished.emit(result)
+    def _refuse_second(self) -> None:
+        if self._is_running:
+            msg = "A run is under way. Wait for its end or cancel it first."
+            raise PhaseError(msg)
+
+    def _submit(
+        self, work: Callable[[JobContext], Any], ending: SignalInstance
+    ) -> None:
+        def receive(result: Any) -> None:
+            self._is_running = False
+            ending.emit(result)
+
+        self._is_running = True
+        self._job = self._runner.submit(
+            work,
+            priority=Priority.GRID,
+            on_result=receive,
+            on_error=self._receive_error,
+            on_progress=self.progressed.emit,
+        )
 
     def _receive_error(self, error: Exception) -> None:
         self._is_running = False
         self.failed.emit(error)
+
+
+def segment_plane(
+    segmenter: Segmenter,
+    source: ImageSource,
+    plane: PlaneKey,
+    settings: Mapping[str, Any],
+    region: BoolMask | None,
+    context: JobContext | PlaneContext,
+) -> GridResult:
+    """Segment one plane; see `segment_region`."""
+    pixels = source.read_plane(plane)
+    box, labels, records = segment_region(segmenter, pixels, settings, region, context)
+    return GridResult(plane, box, labels, tuple(records), context.cancel.is_set())
 
 
 def segment_region(
@@ -159,7 +219,7 @@ def segment_region(
     plane: Plane,
     settings: Mapping[str, Any],
     region: BoolMask | None,
-    context: JobContext,
+    context: JobContext | PlaneContext,
 ) -> tuple[HalfOpenBox, LabelImage, list[MaskRecord]]:
     """Segment a plane, or the surroundings of a region of it.
 

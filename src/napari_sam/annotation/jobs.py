@@ -6,11 +6,12 @@ grid gives way between its batches: each `JobContext.progress` call first runs w
 is more urgent, in the same thread, so the model needs no lock. Jobs of one lane replace
 each other: a newer one takes the lane's next generation number and every answer of an
 older generation is dropped at delivery. Answers wait in an outbox until `drain` is
-called by the thread that owns the GUI.
+called by the thread that owns the GUI; `on_ready` tells that thread to do it now.
 """
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import itertools
 import threading
@@ -35,9 +36,16 @@ class ModelThread:
     ----------
     name : str
         Name of the thread, as debuggers show it.
+
+    Attributes
+    ----------
+    on_ready : callable or None
+        Called without arguments from the model thread whenever something is to be
+        drained. It must return at once and do no more than wake another thread.
     """
 
     def __init__(self, name: str = "napari-sam-model") -> None:
+        self.on_ready: Callable[[], None] | None = None
         self._name = name
         self._wake = threading.Condition()
         self._queue: list[tuple[int, int, Job]] = []
@@ -239,9 +247,16 @@ class ModelThread:
 
     def _post(self, job: Job, kind: str, value: Any) -> None:
         with self._wake:
-            if not self._is_closed:
-                self._outbox.append((job, kind, value))
-                self._wake.notify_all()
+            if self._is_closed:
+                return
+            self._outbox.append((job, kind, value))
+            self._wake.notify_all()
+            on_ready = self.on_ready
+        if on_ready is not None:
+            # Outside of the lock, or a receiver that drains would wait for it. A window
+            # that is being destroyed raises; the model has to outlive it.
+            with contextlib.suppress(RuntimeError):
+                on_ready()
 
     @staticmethod
     def _deliver(job: Job, kind: str, value: Any) -> bool:

@@ -1,99 +1,178 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Objects as the annotator reports them, and their table."""
+"""Objects as annotation knows them, and the table that holds them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from enum import StrEnum
+from typing import TYPE_CHECKING, TypeAlias
 
-import numpy as np
+from napari_sam.errors import LabelsError
+from napari_sam.structures.drawn import DrawnPrompts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import numpy.typing as npt
+    from collections.abc import Iterable, Iterator
 
     from napari_sam.annotation.ports import PlaneKey
-    from napari_sam.structures.arrays import LabelImage
-    from napari_sam.structures.candidates import MaskRecord
-    from napari_sam.structures.labels import LabelEdit
-    from napari_sam.structures.prompts import PromptSet
+    from napari_sam.structures.arrays import HalfOpenBox
+
+
+class Status(StrEnum):
+    """How far an object is."""
+
+    PROPOSED = "proposed"
+    """Written, and still to be reviewed."""
+    ACCEPTED = "accepted"
+    EDITED = "edited"
+    """Accepted, then changed with napari's own tools, or split or merged."""
+    UNSURE = "unsure"
+
+
+class Origin(StrEnum):
+    """What an object was made from."""
+
+    PROMPTS = "prompts"
+    BATCH = "batch"
+    GRID = "grid"
+    PAINTED = "painted"
+    """By hand, or present before the annotator looked."""
 
 
 @dataclass(frozen=True, slots=True)
-class AcceptedObject:
-    """One mask that became an object, with what it was made from.
+class Turn:
+    """Prompts as they stood when the model was asked once.
+
+    Attributes
+    ----------
+    drawn : DrawnPrompts
+    choice : int or None
+        Index of the decoder's output that the user chose; None leaves it to the rule.
+    """
+
+    drawn: DrawnPrompts
+    choice: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotatedObject:
+    """What one id covers on one plane, with everything known about it.
 
     Attributes
     ----------
     object_id : int
-        Its id in the label image.
+        Its id in the label image. In semantic mode, the value of its class.
     plane : PlaneKey
-        Where it lies.
-    prompts : PromptSet
-        The prompts that led to it.
-    predicted_iou : float
-        The model's own estimate of the mask's quality.
-    edit : LabelEdit
-        What was written, with the labels it replaced.
+    box : (y0, x0, y1, x1)
+        Half-open box around its pixels.
+    area : int
+        Number of pixels.
+    turns : tuple of Turn
+        The prompts that led to it, in the order in which the model was asked: each
+        answer's logits were given back with the next. Empty for a painted object.
+    class_name : str
+    candidate : str
+        Name of the chosen mask ("small", "medium", "large", "single"), or empty.
+    predicted_iou : float or None
+        The model's own estimate; None if no model made it.
+    status : Status
+    origin : Origin
+    is_locked : bool
+        Whether its pixels are kept whatever the commit rule says.
+    seconds : float
+        Time that the user spent on it.
+    model : str
+        Name of the model and first digits of its weights' hash, or empty.
     """
 
     object_id: int
     plane: PlaneKey
-    prompts: PromptSet
-    predicted_iou: float
-    edit: LabelEdit
+    box: HalfOpenBox
+    area: int
+    turns: tuple[Turn, ...] = ()
+    class_name: str = ""
+    candidate: str = ""
+    predicted_iou: float | None = None
+    status: Status = Status.ACCEPTED
+    origin: Origin = Origin.PROMPTS
+    is_locked: bool = False
+    seconds: float = 0.0
+    model: str = ""
+
+    @property
+    def key(self) -> ObjectKey:
+        """What the object is found by."""
+        return self.plane, self.object_id
+
+    @property
+    def prompts(self) -> DrawnPrompts:
+        """The last prompts; empty for an object without."""
+        return self.turns[-1].drawn if self.turns else DrawnPrompts()
 
 
-def object_table(
-    labels: LabelImage, records: Sequence[MaskRecord]
-) -> dict[str, npt.NDArray[Any]]:
-    """Measure the objects of a label image.
-
-    Parameters
-    ----------
-    labels : (H, W) integer array
-        Ids 1..n in the order of `records`; 0 is background.
-    records : sequence of MaskRecord
-        One record per id.
-
-    Returns
-    -------
-    dict of str to (n,) array
-        ``index`` (the id), ``area`` in pixels, ``predicted_iou``, ``stability_score``,
-        and the half-open pixel box ``box_y0``, ``box_x0``, ``box_y1``, ``box_x1``. Area
-        and box are those of the pixels in `labels`, which can be fewer than the
-        record's where objects overlapped.
-    """
-    n_objects = len(records)
-    area = np.bincount(labels.ravel(), minlength=n_objects + 1)[1:]
-    boxes = label_boxes(labels, n_objects)
-    return {
-        "index": np.arange(1, n_objects + 1),
-        "area": area.astype(np.int64),
-        "predicted_iou": np.array([r.predicted_iou for r in records], dtype=float),
-        "stability_score": np.array([r.stability_score for r in records], dtype=float),
-        "box_y0": boxes[:, 0],
-        "box_x0": boxes[:, 1],
-        "box_y1": boxes[:, 2],
-        "box_x1": boxes[:, 3],
-    }
+ObjectKey: TypeAlias = "tuple[PlaneKey, int]"
 
 
-def label_boxes(labels: LabelImage, n_objects: int) -> npt.NDArray[np.int64]:
-    """Bounding boxes of the ids 1..n_objects.
+@dataclass(frozen=True, slots=True)
+class ObjectChange:
+    """An object made (no `before`), removed (no `after`) or changed."""
 
-    Returns
-    -------
-    (n_objects, 4) int array
-        Half-open (y0, x0, y1, x1); zeros for an id without pixels.
-    """
-    y, x = np.nonzero(labels)
-    ids = labels[y, x].astype(np.int64)
-    upper = np.full((n_objects + 1, 2), np.iinfo(np.int64).max)
-    lower = np.zeros((n_objects + 1, 2), dtype=np.int64)
-    for axis, positions in enumerate((y, x)):
-        np.minimum.at(upper[:, axis], ids, positions)
-        np.maximum.at(lower[:, axis], ids, positions + 1)
-    upper[lower.max(axis=1) == 0] = 0
-    return np.concatenate([upper, lower], axis=1)[1:]
+    before: AnnotatedObject | None
+    after: AnnotatedObject | None
+
+    def inverse(self) -> ObjectChange:
+        """Return the change that takes this one back."""
+        return ObjectChange(self.after, self.before)
+
+
+class ObjectTable:
+    """All objects of one image, in the order in which they were made."""
+
+    def __init__(self) -> None:
+        self._objects: dict[ObjectKey, AnnotatedObject] = {}
+        # Places of those that are gone, too: an undone delete puts them back there.
+        self._places: dict[ObjectKey, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._objects)
+
+    def __iter__(self) -> Iterator[AnnotatedObject]:
+        return iter(tuple(self._objects.values()))
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._objects
+
+    def get(self, key: ObjectKey) -> AnnotatedObject | None:
+        """Return an object, or None."""
+        return self._objects.get(key)
+
+    def __getitem__(self, key: ObjectKey) -> AnnotatedObject:
+        """Return an object; raises LabelsError if there is none of that key."""
+        found = self._objects.get(key)
+        if found is None:
+            msg = f"There is no object {key[1]} on the plane {key[0].index}."
+            raise LabelsError(msg)
+        return found
+
+    def on_plane(self, plane: PlaneKey) -> list[AnnotatedObject]:
+        """Return the objects of one plane."""
+        return [o for o in self._objects.values() if o.plane == plane]
+
+    def apply(self, changes: Iterable[ObjectChange]) -> None:
+        """Make changes; those of one call belong together."""
+        changes = tuple(changes)
+        for change in changes:
+            before, after = change.before, change.after
+            if before is not None and (after is None or after.key != before.key):
+                self._objects.pop(before.key, None)
+        is_sorted = True
+        for change in changes:
+            if change.after is None:
+                continue
+            key = change.after.key
+            is_sorted &= key in self._objects or key not in self._places
+            self._places.setdefault(key, len(self._places))
+            self._objects[key] = change.after
+        if not is_sorted:
+            self._objects = dict(
+                sorted(self._objects.items(), key=lambda item: self._places[item[0]])
+            )

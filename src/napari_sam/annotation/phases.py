@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
+    from napari_sam.annotation.answers import Answered
+    from napari_sam.annotation.draft import Draft
     from napari_sam.annotation.ports import PlaneKey, Segmenter
-    from napari_sam.structures.candidates import Candidates
-    from napari_sam.structures.prompts import PromptSet
+    from napari_sam.structures.drawn import DrawnPrompts
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,24 +32,28 @@ class Editing:
     Attributes
     ----------
     segmenter : Segmenter
-    plane : PlaneKey
-        Where the prompts lie.
-    prompts : PromptSet
-        The newest prompts.
-    candidates : Candidates or None
+    draft : Draft
+        The prompts.
+    answered : Answered or None
         The newest answer; while `is_pending` it may belong to older prompts.
-    chosen : int
-        Index of the candidate that `commit` would write.
     is_pending : bool
-        Whether the answer to `prompts` is still to come.
+        Whether the answer to `draft` is still to come.
     """
 
     segmenter: Segmenter
-    plane: PlaneKey
-    prompts: PromptSet
-    candidates: Candidates | None = None
-    chosen: int = 0
+    draft: Draft
+    answered: Answered | None = None
     is_pending: bool = True
+
+    @property
+    def plane(self) -> PlaneKey:
+        """Where the prompts lie."""
+        return self.draft.plane
+
+    @property
+    def prompts(self) -> DrawnPrompts:
+        """The newest prompts."""
+        return self.draft.drawn
 
 
 Phase: TypeAlias = Loading | Ready | Editing

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from napari_sam.annotation.job import Job, JobContext, Priority
     from napari_sam.structures.arrays import HalfOpenBox, LabelImage, Plane
-    from napari_sam.structures.candidates import Candidates, MaskRecord
+    from napari_sam.structures.candidates import Answer, MaskRecord
     from napari_sam.structures.labels import LabelEdit
     from napari_sam.structures.prompts import PromptSet
 
@@ -61,6 +61,11 @@ class ImageSource(Protocol):
         """Height and width in pixels of the plane."""
         ...
 
+    @property
+    def identity(self) -> str:
+        """Tells this image, as the model is shown it, from others."""
+        ...
+
     def read_plane(self, key: PlaneKey) -> Plane:
         """Return the plane's pixels, (H, W) or (H, W, 3 | 4), as a copy or a view."""
         ...
@@ -83,7 +88,11 @@ class LabelStore(Protocol):
         ...
 
     def write(self, key: PlaneKey, edit: LabelEdit) -> None:
-        """Write ``edit.new`` into ``edit.box``; raises LabelsError if not allowed."""
+        """Write the pixels in which ``edit.new`` differs from ``edit.old``.
+
+        Others of the box may have been changed since and stay as they are. Raises
+        LabelsError if nothing may be written.
+        """
         ...
 
 
@@ -112,8 +121,29 @@ class Segmenter(Protocol):
         """Encode one plane; raises Cancelled when `cancel` is set on the way."""
         ...
 
-    def predict(self, embedding: Encoded, prompts: PromptSet) -> Candidates:
-        """Masks of one object for its prompts."""
+    def predict(
+        self,
+        embedding: Encoded,
+        prompts: PromptSet,
+        *,
+        cancel: threading.Event | None = None,
+    ) -> Answer:
+        """All masks of the decoder for one object, as the model drew them."""
+        ...
+
+    def preview(self, embedding: Encoded, yx: tuple[float, float]) -> Answer:
+        """One mask for a click that may come: the best of the three readings."""
+        ...
+
+    def predict_many(
+        self,
+        embedding: Encoded,
+        prompts: Sequence[PromptSet],
+        *,
+        progress: Callable[[int, int], None] | None = None,
+        cancel: threading.Event | None = None,
+    ) -> list[Answer]:
+        """One mask for each of many objects, in order; fewer when cancelled."""
         ...
 
     def segment_everything(
@@ -129,7 +159,15 @@ class Segmenter(Protocol):
 
 
 class JobRunner(Protocol):
-    """Runs work that needs the model, and delivers answers where the GUI lives."""
+    """Runs work that needs the model, and delivers answers where the GUI lives.
+
+    Attributes
+    ----------
+    on_ready : callable or None
+        Called from the model thread whenever an answer waits to be drained.
+    """
+
+    on_ready: Callable[[], None] | None
 
     @property
     def is_busy(self) -> bool:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from napari_sam.modeling.common import MLP, LayerNorm2d
+from napari_sam.modeling.common import MLP
+from napari_sam.modeling.mask_upscaling import BlockMaps, MaskUpscaling
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,8 +24,9 @@ N_MASK_TOKENS = 4  # one for unambiguous prompts, three for ambiguous ones
 class DecodedTokens(NamedTuple):
     """Answers before any mask is drawn.
 
-    ``predicted_iou`` is (B, 4); ``hyper`` (B, 4, C/8) holds a mask's weights for the
+    ``predicted_iou`` is (B, n); ``hyper`` (B, n, C/8) holds a mask's weights for the
     upscaled channels; ``image`` (B, C, g, g) is what the prompts made of the embedding.
+    There are n = 4 outputs until some of them are dropped.
     """
 
     predicted_iou: Tensor
@@ -34,6 +36,14 @@ class DecodedTokens(NamedTuple):
     def of_prompts(self, rows: Tensor) -> DecodedTokens:
         """Keep only the prompts of these (k,) indices."""
         return DecodedTokens(*(part[rows] for part in self))
+
+    def of_outputs(self, chosen: Tensor) -> DecodedTokens:
+        """Keep only one output of each prompt, by their (B,) indices."""
+        rows = torch.arange(len(chosen), device=chosen.device)
+        return self._replace(
+            predicted_iou=self.predicted_iou[rows, chosen][:, None],
+            hyper=self.hyper[rows, chosen][:, None],
+        )
 
 
 class MaskDecoder(nn.Module):
@@ -60,17 +70,7 @@ class MaskDecoder(nn.Module):
         self.transformer = transformer
         self.iou_token = nn.Embedding(1, transformer_dim)
         self.mask_tokens = nn.Embedding(N_MASK_TOKENS, transformer_dim)
-        self.output_upscaling = nn.Sequential(
-            nn.ConvTranspose2d(
-                transformer_dim, transformer_dim // 4, kernel_size=2, stride=2
-            ),
-            LayerNorm2d(transformer_dim // 4),
-            nn.GELU(),
-            nn.ConvTranspose2d(
-                transformer_dim // 4, transformer_dim // 8, kernel_size=2, stride=2
-            ),
-            nn.GELU(),
-        )
+        self.output_upscaling = MaskUpscaling(transformer_dim)
         self.output_hypernetworks_mlps = nn.ModuleList(
             MLP(transformer_dim, transformer_dim, transformer_dim // 8, 3)
             for _ in range(N_MASK_TOKENS)
@@ -131,22 +131,17 @@ class MaskDecoder(nn.Module):
         return DecodedTokens(
             self.iou_prediction_head(queries[:, 0]),
             torch.stack(hyper, dim=1),
-            keys.transpose(1, 2).reshape(image.shape),
+            keys.transpose(1, 2).unflatten(2, image.shape[2:]),
         )
 
     def draw(self, tokens: DecodedTokens, high_res: Sequence[Tensor] = ()) -> Tensor:
-        """Mask logits (B, 4, 4g, 4g) of decoded tokens."""
-        upscaled = self._upscale(tokens.image, high_res)  # (B, C/8, 4g, 4g)
-        flat = tokens.hyper @ upscaled.flatten(2)  # (B, 4, 16 g g)
-        logits: Tensor = flat.unflatten(-1, upscaled.shape[-2:])
-        return logits
+        """Mask logits (B, n, 4g, 4g) of decoded tokens.
 
-    def _upscale(self, image: Tensor, high_res: Sequence[Tensor]) -> Tensor:
-        if not high_res:
-            out: Tensor = self.output_upscaling(image)
-            return out
-        up1, norm, gelu1, up2, gelu2 = self.output_upscaling
-        stride_4, stride_2 = high_res
-        half = gelu1(norm(up1(image) + stride_4))  # (B, C/4, 2g, 2g)
-        full: Tensor = gelu2(up2(half) + stride_2)  # (B, C/8, 4g, 4g)
-        return full
+        `high_res` is as in `forward`, or what `arrange` made of it.
+        """
+        maps = high_res if isinstance(high_res, BlockMaps) else self.arrange(high_res)
+        return self.output_upscaling.draw(tokens.image, tokens.hyper, maps)
+
+    def arrange(self, high_res: Sequence[Tensor] = ()) -> BlockMaps:
+        """Put finer maps into the order of `draw`, once for many prompts."""
+        return self.output_upscaling.arrange(high_res)

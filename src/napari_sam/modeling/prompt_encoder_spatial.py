@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from napari_sam.modeling.prompt_encoder import PromptEncoder
 
@@ -84,7 +85,18 @@ class SpatialPromptEncoder(PromptEncoder):
         if masks is None:
             dense = dense[..., : window.height, : window.width]
         maps = self._maps(points, boxes, window, len(sparse))
-        return sparse, dense + self.spatial(maps)
+        return sparse, dense + self._spread(maps)
+
+    def _spread(self, maps: Tensor) -> Tensor:
+        """Make C channels of the maps: ``self.spatial(maps)``, channels last in memory.
+
+        Convolutions of single cells are products, and the decoder wants the channels
+        of a place side by side.
+        """
+        first, gelu, second = self.spatial
+        places = maps.permute(0, 2, 3, 1)  # (B, h, w, maps)
+        hidden = gelu(_at_each_place(first, places))
+        return _at_each_place(second, hidden).permute(0, 3, 1, 2)
 
     def _maps(
         self,
@@ -108,6 +120,12 @@ class SpatialPromptEncoder(PromptEncoder):
         if boxes is not None:
             maps[:, n_point_maps:] = _box_maps(boxes.to(weight.dtype) + 0.5, y, x)
         return maps
+
+
+def _at_each_place(conv: nn.Module, places: Tensor) -> Tensor:
+    """Apply a convolution of kernel size 1 to (..., channels)."""
+    weight = conv.get_parameter("weight")
+    return functional.linear(places, weight.flatten(1), conv.get_parameter("bias"))
 
 
 def _point_maps(coords: Tensor, labels: Tensor, y: Tensor, x: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from threading import Event
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from napari_sam.errors import Cancelled
 from napari_sam.modeling.sam import ImageFeatures, Sam
@@ -20,7 +21,7 @@ from napari_sam.structures.arrays import RgbPlane
 from napari_sam.structures.embedding import ImageEmbedding
 
 _MAX_EMBEDDINGS = 8
-_MAX_BYTES = 512 << 20
+_MAX_BYTES = 256 << 20  # as the encoder made them, and as much prepared
 
 
 class ImageEmbedder:
@@ -35,6 +36,8 @@ class ImageEmbedder:
     def __init__(self, model: Sam) -> None:
         self._model = model
         self._features: LruCache[ImageFeatures] = LruCache(_MAX_EMBEDDINGS, _MAX_BYTES)
+        self._prepared: LruCache[ImageFeatures] = LruCache(_MAX_EMBEDDINGS, _MAX_BYTES)
+        self._position: Tensor | None = None
 
     def embed(self, rgb: RgbPlane, cancel: Event | None = None) -> ImageEmbedding:
         """Encode one plane, or find it encoded already.
@@ -87,7 +90,7 @@ class ImageEmbedder:
         return self._digest(self._resize(rgb), (rgb.shape[0], rgb.shape[1]))
 
     def features_of(self, embedding: ImageEmbedding) -> ImageFeatures:
-        """Return an embedding's features on the device, copied at most once.
+        """Return an embedding's features on the device, prepared for the decoder.
 
         Parameters
         ----------
@@ -98,14 +101,20 @@ class ImageEmbedder:
         -------
         ImageFeatures
         """
+        prepared = self._prepared.get(embedding.digest)
+        if prepared is not None:
+            return prepared
         features = self._features.get(embedding.digest)
-        if features is None:
-            device = self._model.device
-            arrays = (embedding.features, *embedding.high_res)
-            first, *finer = (torch.tensor(array).to(device) for array in arrays)
-            features = ImageFeatures(first, tuple(finer))
-            self._keep(embedding.digest, features)
-        return features
+        with torch.inference_mode():
+            if features is None:
+                device = self._model.device
+                arrays = (embedding.features, *embedding.high_res)
+                first, *finer = (torch.tensor(array).to(device) for array in arrays)
+                features = ImageFeatures(first, tuple(finer))
+            prepared = self._model.prepare(features, self._position)
+        self._position = prepared.position
+        self._prepared.put(embedding.digest, prepared, _nbytes(prepared))
+        return prepared
 
     def _encode(
         self, resized: RgbPlane, check: Callable[[], None] | None
@@ -129,9 +138,7 @@ class ImageEmbedder:
 
     def _keep(self, digest: str, features: ImageFeatures) -> None:
         """Remember features on the device."""
-        tensors = (features.embedding, *features.high_res)
-        nbytes = sum(tensor.element_size() * tensor.nelement() for tensor in tensors)
-        self._features.put(digest, features, nbytes)
+        self._features.put(digest, features, _nbytes(features))
 
     def _digest(self, resized: RgbPlane, original_size: tuple[int, int]) -> str:
         """Hash everything that the features depend on."""
@@ -147,6 +154,12 @@ class ImageEmbedder:
         digest = hashlib.sha256(repr(parts).encode())
         digest.update(np.ascontiguousarray(resized).data)
         return digest.hexdigest()
+
+
+def _nbytes(features: ImageFeatures) -> int:
+    """Return the memory of the features; the position code is one for all."""
+    tensors = (features.embedding, *features.high_res)
+    return sum(tensor.element_size() * tensor.nelement() for tensor in tensors)
 
 
 def _cancel_check(cancel: Event | None) -> Callable[[], None] | None:

@@ -8,25 +8,38 @@ further than a region, and answers that end at its border, go to the whole image
 instead.
 """
 
+from __future__ import annotations
+
+import time
 from collections import defaultdict
-from threading import Event
-from typing import Any
+from dataclasses import replace
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from napari_sam.prediction.embedding_cache import LruCache
+from napari_sam.errors import Cancelled, PromptError
+from napari_sam.prediction.answers import answer_in_full, answer_with_best
+from napari_sam.prediction.batching import in_batches
+from napari_sam.prediction.image_parts import ImageParts, completed, has_mask
 from napari_sam.prediction.intensity import IntensityRule, to_rgb
-from napari_sam.prediction.predictor import SamPredictor
-from napari_sam.prediction.tiling import TILE_FROM, is_cut_by_tile, tile_boxes
-from napari_sam.structures.arrays import HalfOpenBox, Plane
-from napari_sam.structures.candidates import Candidates
-from napari_sam.structures.embedding import ImageEmbedding
-from napari_sam.structures.geometry import mask_bounding_box
+from napari_sam.prediction.predictor import MULTI_OUTPUT, SINGLE_OUTPUT
+from napari_sam.structures.candidates import Answer, Candidates
+from napari_sam.structures.prompt_checks import FOREGROUND, check_one_object
+from napari_sam.structures.prompts import BoxPrompt, PointPrompt, PromptSet
 
-# Published models have this frame; they see whole images, as their authors use them.
-_WHOLE_IMAGE_FRAME = 1024
-_MAX_REGIONS = 8  # embeddings kept, about 8 MB each for the embedded model
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from threading import Event
+
+    from napari_sam.prediction.predictor import SamPredictor
+    from napari_sam.prediction.prompt_batch import PromptBatch
+    from napari_sam.structures.arrays import HalfOpenBox, Plane
+    from napari_sam.structures.embedding import ImageEmbedding
+    from napari_sam.structures.mask_window import MaskWindow
+
+    _Ask = Callable[[SamPredictor, ImageEmbedding, PromptBatch], list[Answer]]
 
 
 class ImageView:
@@ -48,8 +61,6 @@ class ImageView:
     Attributes
     ----------
     shape : (H, W)
-    whole : ImageEmbedding
-        Of the image seen at once.
     """
 
     def __init__(
@@ -62,14 +73,103 @@ class ImageView:
         cancel: Event | None = None,
     ) -> None:
         self._predictor = predictor
-        self._rgb = to_rgb(image, channel_axis, intensity)
-        self.shape = (self._rgb.shape[0], self._rgb.shape[1])
-        self.whole = predictor.embed(self._rgb, cancel=cancel)
-        frame = predictor.model.image_size
-        self._regions: list[HalfOpenBox] = []
-        if frame < _WHOLE_IMAGE_FRAME and max(self.shape) > TILE_FROM * frame:
-            self._regions = tile_boxes(self.shape, frame, frame // 2)
-        self._embeddings: LruCache[ImageEmbedding] = LruCache(_MAX_REGIONS)
+        rgb = to_rgb(image, channel_axis, intensity)
+        self.shape = (rgb.shape[0], rgb.shape[1])
+        self._parts = ImageParts(predictor, rgb, cancel)
+
+    @property
+    def whole(self) -> ImageEmbedding:
+        """Embedding of the image seen at once."""
+        return self._parts.whole_embedding
+
+    def answer(self, prompts: PromptSet, *, cancel: Event | None = None) -> Answer:
+        """Answer the prompts of one object with all four outputs of the decoder.
+
+        Parameters
+        ----------
+        prompts : PromptSet
+            In pixels of the image. Logits given back may be of any part of this image;
+            unknown ones are taken to be of the whole. A mask that comes alone is asked
+            for together with its box.
+        cancel : threading.Event or None
+            When set, encoding of a region stops with `Cancelled`.
+
+        Returns
+        -------
+        Answer
+            Masks in the image; logits of the part that answered.
+
+        Raises
+        ------
+        PromptError
+            If there is no prompt, or one makes no sense on this image.
+        """
+        started = time.perf_counter()
+        (found,) = self._decode([prompts], answer_in_full, cancel)
+        return replace(found[0], seconds=time.perf_counter() - started)
+
+    def preview(self, yx: tuple[float, float]) -> Answer:
+        """Return the one mask that a click here would most likely give.
+
+        Parameters
+        ----------
+        yx : (y, x)
+            In pixels of the image.
+
+        Raises
+        ------
+        PromptError
+            If the position is not on the image.
+        """
+        started = time.perf_counter()
+        (found,) = self._decode([PromptSet((PointPrompt(yx),))], answer_with_best)
+        return replace(found[0], seconds=time.perf_counter() - started)
+
+    def answer_many(
+        self,
+        prompts: Sequence[PromptSet],
+        *,
+        progress: Callable[[int, int], None] | None = None,
+        cancel: Event | None = None,
+    ) -> list[Answer]:
+        """Answer the prompts of many objects with one mask each.
+
+        It is output 0, or the best of the other three for a single point. Prompts are
+        decoded region by region, those of one kind together.
+
+        Parameters
+        ----------
+        prompts : sequence of PromptSet
+            In pixels of the image.
+        progress : callable or None
+            Called with ``(objects done, objects in all)`` after each batch.
+        cancel : threading.Event or None
+            Looked at after each batch and between the blocks of the encoder.
+
+        Returns
+        -------
+        list of Answer
+            In the order of `prompts`; shorter when cancelled. Their logits are left
+            out, ``low_res_logits`` is (0, a, b): those of a thousand objects would take
+            250 MB.
+
+        Raises
+        ------
+        PromptError
+            As in `answer`.
+        """
+        made: dict[int, Answer] = {}
+        try:
+            for found in self._decode(prompts, answer_with_best, cancel):
+                for i, answer in found.items():
+                    made[i] = replace(answer, low_res_logits=answer.low_res_logits[:0])
+                if progress is not None:
+                    progress(len(made), len(prompts))
+                if cancel is not None and cancel.is_set():
+                    break
+        except Cancelled:
+            pass  # while a region was encoded
+        return [made[i] for i in takewhile(made.__contains__, range(len(prompts)))]
 
     def predict(
         self,
@@ -80,27 +180,13 @@ class ImageView:
     ) -> Candidates:
         """Return masks of one object; arguments as in `SamPredictor.predict`.
 
-        The low-resolution logits are those of the region that answered. A mask input is
-        taken to be of the whole image.
+        The low-resolution logits are those of the part of the image that answered;
+        given back, they are taken for what they are.
         """
-        whole: dict[str, Any] = {
-            "points_yx": points_yx,
-            "point_labels": point_labels,
-            "box_yx": box_yx,
-        }
-        region = None
-        if mask_input is None:
-            region = self._region_of(points_yx, box_yx)
-        if region is not None:
-            near = {
-                "points_yx": _shift(points_yx, region, 1),
-                "point_labels": point_labels,
-                "box_yx": _shift(box_yx, region, 2),
-            }
-            answer = self._predictor.predict(self._embedding(region), **near)
-            if not self._is_cut(answer, region):
-                return self._placed(answer, region)
-        return self._predictor.predict(self.whole, **whole, mask_input=mask_input)
+        prompts = _one_object(points_yx, point_labels, box_yx, mask_input)
+        is_one_click = len(prompts.points) == 1 and prompts.box is None
+        outputs = MULTI_OUTPUT if is_one_click else SINGLE_OUTPUT
+        return self._to_candidates(self.answer(prompts), outputs)
 
     def predict_batch(
         self,
@@ -121,117 +207,104 @@ class ImageView:
             As in `SamPredictor.predict`.
         """
         given = points_yx if boxes_yx is None else boxes_yx
-        n_objects = 0 if given is None else len(given)
-        by_region: dict[HalfOpenBox | None, list[int]] = defaultdict(list)
-        for i in range(n_objects):
-            point = None if points_yx is None else points_yx[i]
-            box = None if boxes_yx is None else boxes_yx[i]
-            by_region[self._region_of(point, box)].append(i)
-        answers: dict[int, Candidates] = {}
-        left = by_region.pop(None, [])
-        for region, members in by_region.items():
-            found = self._ask(region, members, points_yx, boxes_yx, multimask_output)
-            for i, answer in zip(members, found, strict=True):
-                if region is not None and not self._is_cut(answer, region):
-                    answers[i] = self._placed(answer, region)
-                else:
-                    left.append(i)
-        if left:
-            found = self._ask(None, left, points_yx, boxes_yx, multimask_output)
-            answers |= dict(zip(left, found, strict=True))
-        return [answers[i] for i in range(n_objects)]
+        prompts = [
+            _one_object(
+                None if points_yx is None else [points_yx[i]],
+                None,
+                None if boxes_yx is None else boxes_yx[i],
+            )
+            for i in range(0 if given is None else len(given))
+        ]
+        answers: dict[int, Answer] = {}
+        for found in self._decode(prompts, answer_in_full):
+            answers |= found
+        if multimask_output is None:
+            multimask_output = boxes_yx is None
+        outputs = MULTI_OUTPUT if multimask_output else SINGLE_OUTPUT
+        return [self._to_candidates(answers[i], outputs) for i in range(len(prompts))]
+
+    def _decode(
+        self, prompts: Sequence[PromptSet], ask: _Ask, cancel: Event | None = None
+    ) -> Iterator[dict[int, Answer]]:
+        """Answer prompts in batches; yields the answers of each, by their numbers."""
+        prompts = [completed(one, self.shape) for one in prompts]
+        groups: dict[Any, list[int]] = defaultdict(list)
+        for i, one in enumerate(prompts):
+            kind = (len(one.points), one.box is not None, has_mask(one))
+            groups[(self._parts.best_for(one), kind)].append(i)
+        for (part, _), members in groups.items():
+            self._parts.embedding(part, cancel)
+
+            def answer(
+                start: int,
+                stop: int,
+                part: HalfOpenBox = part,
+                members: list[int] = members,
+            ) -> dict[int, Answer]:
+                chosen = members[start:stop]
+                found = self._ask([prompts[i] for i in chosen], part, ask)
+                return dict(zip(chosen, found, strict=True))
+
+            size = self._predictor.batch_size
+            for _, found in in_batches(answer, len(members), size):
+                yield found
 
     def _ask(
-        self,
-        region: HalfOpenBox | None,
-        members: list[int],
-        points_yx: npt.NDArray[np.floating] | None,
-        boxes_yx: npt.NDArray[np.floating] | None,
-        multimask_output: bool | None,  # noqa: FBT001  handed on
-    ) -> list[Candidates]:
-        """Decode some objects on one region, or on the whole image."""
-        view = (0, 0, *self.shape) if region is None else region
-        prompts: dict[str, Any] = {}
-        if points_yx is not None:
-            prompts["points_yx"] = _shift(points_yx[members], view, 1)[:, None]
-            prompts["point_labels"] = np.ones((len(members), 1), dtype=np.int64)
-        if boxes_yx is not None:
-            prompts["boxes_yx"] = _shift(boxes_yx[members], view, 2)
-        embedding = self.whole if region is None else self._embedding(region)
-        return self._predictor.predict_batch(
-            embedding, **prompts, multimask_output=multimask_output
-        )
-
-    def _region_of(
-        self, points_yx: npt.ArrayLike | None, box_yx: npt.ArrayLike | None
-    ) -> HalfOpenBox | None:
-        """Return the region whose inner borders are farthest from the prompts."""
-        given = [
-            np.asarray(prompt, dtype=np.float64).reshape(-1, 2)
-            for prompt in (points_yx, box_yx)
-            if prompt is not None and np.size(prompt)
+        self, prompts: Sequence[PromptSet], part: HalfOpenBox, ask: _Ask
+    ) -> list[Answer]:
+        """Ask a part of the image, and the whole image where that was too small."""
+        batch = self._parts.place(prompts, part)
+        answers = [
+            self._parts.bring_back(answer, part)
+            for answer in ask(self._predictor, self._parts.embedding(part), batch)
         ]
-        if not self._regions or not given:
-            return None
-        corners = np.concatenate(given)
-        low, high = corners.min(axis=0), corners.max(axis=0)
-        is_inside = (low >= 0).all() and (high <= self.shape).all()
-        if not is_inside:  # also NaN: the whole image tells what is wrong
-            return None
-        spare = [self._spare(low, high, region) for region in self._regions]
-        best = int(np.argmax(spare))
-        return self._regions[best] if spare[best] > 0 else None
+        cut = [
+            i
+            for i, one in enumerate(prompts)
+            if self._parts.is_cut(_likely_mask(answers[i], one).box, part)
+        ]
+        if cut:
+            whole = self._ask([prompts[i] for i in cut], self._parts.whole, ask)
+            for i, answer in zip(cut, whole, strict=True):
+                answers[i] = answer
+        return answers
 
-    def _spare(
-        self,
-        low: npt.NDArray[np.float64],
-        high: npt.NDArray[np.float64],
-        region: HalfOpenBox,
-    ) -> float:
-        """Pixels between prompts and the nearest border that is not the image's."""
-        y0, x0, y1, x1 = region
-        height, width = self.shape
-        distances = (
-            (low[0] - y0, y0 == 0),
-            (low[1] - x0, x0 == 0),
-            (y1 - high[0], y1 == height),
-            (x1 - high[1], x1 == width),
-        )
-        return min(np.inf if at_edge else float(d) for d, at_edge in distances)
-
-    def _embedding(self, region: HalfOpenBox) -> ImageEmbedding:
-        """Embed a region when it is first asked for."""
-        embedding = self._embeddings.get(region)
-        if embedding is None:
-            y0, x0, y1, x1 = region
-            embedding = self._predictor.embed(self._rgb[y0:y1, x0:x1])
-            self._embeddings.put(region, embedding)
-        return embedding
-
-    def _is_cut(self, answer: Candidates, region: HalfOpenBox) -> bool:
-        """Tell whether the best mask goes on past its region."""
-        box = mask_bounding_box(answer.masks[answer.best])
-        if box is None:
-            return False
-        placed = _offset(box, region)
-        return is_cut_by_tile(placed, region, self.shape)
-
-    def _placed(self, answer: Candidates, region: HalfOpenBox) -> Candidates:
-        """Put the masks of a region into the frame of the image."""
-        y0, x0, y1, x1 = region
-        masks = np.zeros((len(answer.masks), *self.shape), dtype=np.bool_)
-        masks[:, y0:y1, x0:x1] = answer.masks
-        return Candidates(masks, answer.predicted_iou, answer.low_res_logits)
+    def _to_candidates(self, answer: Answer, outputs: slice) -> Candidates:
+        """Return some outputs of an answer as masks of the whole image."""
+        masks = np.stack([mask.on_plane(self.shape) for mask in answer.masks[outputs]])
+        logits = answer.low_res_logits[outputs]
+        return Candidates(masks, answer.predicted_iou[outputs], logits)
 
 
-def _shift(prompts: npt.ArrayLike | None, region: HalfOpenBox, n_corners: int) -> Any:
-    """Move points (n_corners 1) or boxes (2) into the frame of a region."""
-    if prompts is None:
-        return None
-    return np.asarray(prompts, dtype=np.float64) - np.tile(region[:2], n_corners)
+def _likely_mask(answer: Answer, prompts: PromptSet) -> MaskWindow:
+    """Return the mask that is shown first."""
+    if len(answer) == 1 or not prompts.is_ambiguous:
+        return answer.masks[0]
+    return answer.masks[
+        MULTI_OUTPUT.start + int(np.argmax(answer.predicted_iou[MULTI_OUTPUT]))
+    ]
 
 
-def _offset(box: HalfOpenBox, region: HalfOpenBox) -> HalfOpenBox:
-    """Move a box from the frame of a region into that of the image."""
-    y, x = region[:2]
-    return (box[0] + y, box[1] + x, box[2] + y, box[3] + x)
+def _one_object(
+    points_yx: npt.ArrayLike | None,
+    point_labels: npt.ArrayLike | None,
+    box_yx: npt.ArrayLike | None,
+    mask_input: npt.ArrayLike | None = None,
+) -> PromptSet:
+    """Return arrays as a set of prompts."""
+    check_one_object(points_yx, point_labels, box_yx)
+    if points_yx is None and point_labels is not None:
+        msg = "Point labels came without points."
+        raise PromptError(msg)
+    points: tuple[PointPrompt, ...] = ()
+    if points_yx is not None:
+        places = np.asarray(points_yx, dtype=np.float64)
+        labels = [FOREGROUND] * len(places)
+        if point_labels is not None:
+            labels = np.asarray(point_labels).tolist()
+        points = tuple(map(PointPrompt, map(tuple, places.tolist()), labels))
+    return PromptSet(
+        points,
+        None if box_yx is None else BoxPrompt(*np.asarray(box_yx, float).tolist()),
+        None if mask_input is None else np.asarray(mask_input),
+    )

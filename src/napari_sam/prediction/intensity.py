@@ -5,7 +5,6 @@ An 8-bit RGB image passes unchanged. For everything else a rule says which chann
 become red, green and blue and which values become black and white.
 """
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy.typing as npt
 
 from napari_sam.errors import ImageError, SettingsError
 from napari_sam.structures.arrays import Plane, RgbPlane
+from napari_sam.structures.view_settings import as_gamma, as_pair
 
 # Percentiles of more pixels than this are taken from every n-th one.
 _MAX_PERCENTILE_PIXELS = 1 << 22
@@ -37,27 +37,38 @@ class IntensityRule:
         Whether each channel has limits of its own. None: yes for channels of a
         microscope (given by ``channel_axis``), no for a colour picture, whose hue would
         change.
+    gamma : float
+        Brightness between black (0) and white (1) is raised to this power: below 1
+        lights up what is dim, above 1 darkens it.
+    invert : bool
+        Whether black and white change places, after `gamma`: for dark objects on a
+        bright ground. Constant images and NaN stay black.
     """
 
     limits: tuple[float, float] | None = None
     percentiles: tuple[float, float] = (0.1, 99.9)
     channels: tuple[int, ...] | None = None
     per_channel: bool | None = None
+    gamma: float = 1.0
+    invert: bool = False
 
     def __post_init__(self) -> None:
-        """Check limits, percentiles and channels."""
+        """Check every value; equal rules come out with equal hash and text."""
         if self.limits is not None:
-            low, high = self.limits
-            if not (math.isfinite(low) and math.isfinite(high) and low < high):
-                msg = f"limits are two finite numbers, low < high, not {self.limits}."
-                raise SettingsError(msg)
-        low, high = self.percentiles
-        if not 0 <= low < high <= 100:
+            object.__setattr__(self, "limits", as_pair("limits", self.limits))
+        pair = as_pair("percentiles", self.percentiles)
+        if not 0 <= pair[0] < pair[1] <= 100:
             msg = f"percentiles are 0 <= low < high <= 100, not {self.percentiles}."
             raise SettingsError(msg)
-        if self.channels is not None and not 1 <= len(self.channels) <= 3:
-            msg = f"Choose one to three channels, not {len(self.channels)}."
-            raise SettingsError(msg)
+        object.__setattr__(self, "percentiles", pair)
+        if self.channels is not None:
+            channels = tuple(int(channel) for channel in self.channels)
+            if not 1 <= len(channels) <= 3:
+                msg = f"Choose one to three channels, not {len(channels)}."
+                raise SettingsError(msg)
+            object.__setattr__(self, "channels", channels)
+        object.__setattr__(self, "gamma", as_gamma(self.gamma))
+        object.__setattr__(self, "invert", bool(self.invert))
 
 
 def to_rgb(
@@ -95,7 +106,7 @@ def to_rgb(
     rule = rule or IntensityRule()
     planes = _choose_channels(planes, rule.channels)
     if planes.dtype == np.bool_:
-        shown = planes.astype(np.uint8) * np.uint8(255)
+        shown = (planes ^ rule.invert).astype(np.uint8) * np.uint8(255)
     else:
         own_limits = rule.per_channel
         if own_limits is None:
@@ -186,9 +197,18 @@ def _scale(planes: Plane, rule: IntensityRule, *, per_channel: bool) -> RgbPlane
         )
         with np.errstate(over="ignore", invalid="ignore"):
             scaled = (values.astype(exact) - low) * (255 / (high - low))
-        scaled = np.nan_to_num(scaled, nan=0.0, posinf=255.0, neginf=0.0)
-        shown[:, :, channel] = np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
+        bent = _bend(np.clip(scaled, 0, 255), rule)
+        shown[:, :, channel] = np.rint(np.nan_to_num(bent, nan=0.0)).astype(np.uint8)
     return shown
+
+
+def _bend(
+    scaled: npt.NDArray[np.floating], rule: IntensityRule
+) -> npt.NDArray[np.floating]:
+    """Apply gamma and inversion to brightness from 0 to 255."""
+    if rule.gamma != 1:
+        scaled = 255 * (scaled / 255) ** rule.gamma
+    return 255 - scaled if rule.invert else scaled
 
 
 def _percentile_limits(

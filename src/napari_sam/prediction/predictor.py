@@ -9,19 +9,25 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from napari_sam.errors import ImageError, ModelTypeError
 from napari_sam.modeling.mask_decoder import DecodedTokens
 from napari_sam.modeling.sam import Sam
 from napari_sam.prediction.batching import in_batches
 from napari_sam.prediction.embedding_cache import LruCache
+from napari_sam.prediction.embedding_checks import (
+    check_made_by,
+    check_made_of,
+    check_model,
+)
 from napari_sam.prediction.image_embedder import ImageEmbedder
 from napari_sam.prediction.intensity import IntensityRule, to_rgb
 from napari_sam.prediction.logit_windows import LogitWindows, sample_boxes
+from napari_sam.prediction.mask_inputs import LogitOrigins
 from napari_sam.prediction.prompt_batch import PromptBatch, place_prompts
 from napari_sam.prediction.transforms import FrameTransform
-from napari_sam.structures.arrays import BoolMask, Plane, RgbPlane
+from napari_sam.structures.arrays import Plane, RgbPlane
 from napari_sam.structures.candidates import Candidates
 from napari_sam.structures.embedding import ImageEmbedding
+from napari_sam.structures.mask_window import MaskWindow
 from napari_sam.structures.prompt_checks import check_one_object
 
 # Output 0 of the decoder answers clear prompts, outputs 1 to 3 an ambiguous one.
@@ -29,6 +35,7 @@ SINGLE_OUTPUT = slice(0, 1)
 MULTI_OUTPUT = slice(1, 4)
 
 _MAX_WINDOWS = 4
+_MAX_REGIONS = 16  # about 8 MB each for the embedded model
 _CPU_BATCH = 4
 _GPU_BATCH = 64
 
@@ -58,6 +65,16 @@ class SamPredictor:
         where the decoder is fastest while its features stay in the cache, and many on a
         GPU.
 
+    Attributes
+    ----------
+    model : Sam
+    batch_size : int
+    logit_origins : LogitOrigins
+        Which regions of large images gave which logits; kept here, because an image may
+        be embedded anew between an answer and its correction.
+    region_embeddings : LruCache of ImageEmbedding
+        Regions of large images asked for lately, of all images together.
+
     Raises
     ------
     ModelTypeError
@@ -65,12 +82,14 @@ class SamPredictor:
     """
 
     def __init__(self, model: Sam, *, batch_size: int | None = None) -> None:
-        _check_model(model)
+        check_model(model)
         self.model = model.eval()
         if batch_size is None:
             batch_size = _CPU_BATCH if model.device.type == "cpu" else _GPU_BATCH
         self.batch_size = batch_size
         self._embedder = ImageEmbedder(model)
+        self.logit_origins = LogitOrigins()
+        self.region_embeddings: LruCache[ImageEmbedding] = LruCache(_MAX_REGIONS)
         self._windows: LruCache[LogitWindows] = LruCache(_MAX_WINDOWS)
 
     def embed(
@@ -234,7 +253,10 @@ class SamPredictor:
             )
 
     def draw(self, embedding: ImageEmbedding, tokens: DecodedTokens) -> Tensor:
-        """Draw all four masks of decoded tokens: (B, 4, a, b) float32 logits."""
+        """Draw the masks of decoded tokens: (B, 4, a, b) float32 logits.
+
+        One mask each, (B, 1, a, b), if only that output of the tokens was kept.
+        """
         with torch.inference_mode():
             features = self._embedder.features_of(embedding)
             return self.model.draw_masks(features, tokens).float()
@@ -286,27 +308,33 @@ class SamPredictor:
         """Enlarge the wanted outputs of every prompt."""
         logits = decoded.logits[:, outputs]  # (B, n, a, b)
         n_prompts, n_masks = logits.shape[:2]
-        masks = self._masks(embedding, logits.flatten(0, 1))
-        masks = masks.reshape(n_prompts, n_masks, *embedding.original_size)
+        size = embedding.original_size
+        masks = np.zeros((n_prompts, n_masks, *size), dtype=np.bool_)
+        windows = self.mask_windows(embedding, logits.flatten(0, 1))
+        for mask, found in zip(masks.reshape(-1, *size), windows, strict=True):
+            y0, x0, y1, x1 = found.box
+            mask[y0:y1, x0:x1] = found.crop
         # Copies: views would keep the other outputs of a whole batch alive.
         low_res = np.array(logits.cpu().numpy())
         iou = np.array(decoded.predicted_iou[:, outputs].cpu().numpy())
         return [Candidates(masks[i], iou[i], low_res[i]) for i in range(n_prompts)]
 
-    def _masks(self, embedding: ImageEmbedding, logits: Tensor) -> BoolMask:
-        """Enlarge (n, a, b) logits to (n, H, W) masks, each only where it is."""
+    def mask_windows(
+        self, embedding: ImageEmbedding, logits: Tensor
+    ) -> list[MaskWindow]:
+        """Enlarge (n, a, b) logits to n masks of the plane, each only where it is."""
         threshold = self.model.mask_threshold
         windows = self.windows_of(embedding)
-        masks = np.zeros((len(logits), *embedding.original_size), dtype=np.bool_)
+        masks = []
         with torch.inference_mode():
             boxes = sample_boxes(logits, threshold)
-            for mask, low_res, box in zip(masks, logits, boxes, strict=True):
+            for low_res, box in zip(logits, boxes, strict=True):
                 found = windows.window(low_res, box)
                 if found is None:
+                    masks.append(MaskWindow.of_mask(np.zeros((0, 0), dtype=np.bool_)))
                     continue
-                h, w = found.values.shape
-                target = mask[found.y0 : found.y0 + h, found.x0 : found.x0 + w]
-                target[...] = (found.values > threshold).cpu().numpy()
+                inside = (found.values > threshold).cpu().numpy()
+                masks.append(MaskWindow.of_mask(inside, found.y0, found.x0))
         return masks
 
     def check_embedding(
@@ -326,51 +354,6 @@ class SamPredictor:
         ImageError
             If the embedding is of something else.
         """
-        model = self.model
-        if embedding.model != model.name:
-            msg = (
-                f"The embedding was made by the model {embedding.model!r}, this is "
-                f"{model.name!r}: embed the image again."
-            )
-            raise ImageError(msg)
-        if embedding.model_digest != model.digest:
-            made_by, here = embedding.model_digest[:12], model.digest[:12]
-            msg = (
-                f"The embedding was made by other weights of the name {model.name!r} "
-                f"(sha256 {made_by or 'unknown'}, these are {here or 'unknown'}): "
-                "embed the image again."
-            )
-            raise ImageError(msg)
-        if rgb is None:
-            return
-        shape = (rgb.shape[0], rgb.shape[1])
-        if embedding.original_size != shape:
-            msg = (
-                f"The embedding is of an image of {embedding.original_size}, this one "
-                f"has {shape}: embed this image."
-            )
-            raise ImageError(msg)
-        if embedding.digest != self._embedder.digest_of(rgb):
-            msg = (
-                "The embedding is not of this image as the model sees it now: the "
-                "pixels, the channels, the intensity rule or the precision differ. "
-                "Embed this image with the same settings, or leave the embedding out."
-            )
-            raise ImageError(msg)
-
-
-def _check_model(model: object) -> None:
-    """Refuse what is no loaded model."""
-    if isinstance(model, Sam):
-        return
-    if isinstance(model, str):
-        msg = (
-            f"{model!r} is the name of a model and not a model. Load it first: "
-            f'load_model("{model}").'
-        )
-    else:
-        msg = (
-            f"A model that load_model() returned is needed, not {model!r}. A weights "
-            "file is loaded by load_model(checkpoint=...)."
-        )
-    raise ModelTypeError(msg)
+        check_made_by(embedding, self.model)
+        if rgb is not None:
+            check_made_of(embedding, rgb, self._embedder.digest_of(rgb))

@@ -9,6 +9,7 @@ import numpy as np
 from napari_sam.errors import SettingsError
 from napari_sam.structures.arrays import BoolMask, FloatArray, HalfOpenBox
 from napari_sam.structures.geometry import half_open_to_xywh
+from napari_sam.structures.mask_window import MaskWindow
 from napari_sam.structures.rle import Rle, encode_window
 
 OutputMode = Literal["binary_mask", "uncompressed_rle", "coco_rle"]
@@ -42,6 +43,33 @@ class Candidates:
     def best(self) -> int:
         """Index of the mask with the highest predicted IoU."""
         return int(np.argmax(self.predicted_iou))
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What a model answers to the prompts of one object, at any size of the plane.
+
+    Attributes
+    ----------
+    masks : tuple of n MaskWindow
+        In the decoder's own order. Of four, the first is the answer to clear prompts
+        and the others are the three readings of an ambiguous one.
+    predicted_iou : (n,) float32 array
+        The model's own estimate of each mask's quality; about 0 to 1.
+    low_res_logits : (n, h, w) float32 array
+        Logits before any enlarging; one may be given back as ``mask_input``.
+    seconds : float
+        Time that the model took.
+    """
+
+    masks: tuple[MaskWindow, ...]
+    predicted_iou: FloatArray
+    low_res_logits: FloatArray
+    seconds: float = 0.0
+
+    def __len__(self) -> int:
+        """Return the number of masks."""
+        return len(self.masks)
 
 
 @dataclass(frozen=True)

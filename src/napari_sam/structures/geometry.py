@@ -85,6 +85,16 @@ def mask_bounding_box(mask: BoolMask) -> HalfOpenBox | None:
     return int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1
 
 
+def union_box(first: HalfOpenBox, second: HalfOpenBox) -> HalfOpenBox:
+    """Smallest half-open box around two others."""
+    return (
+        min(first[0], second[0]),
+        min(first[1], second[1]),
+        max(first[2], second[2]),
+        max(first[3], second[3]),
+    )
+
+
 def intersect_boxes(first: HalfOpenBox, second: HalfOpenBox) -> HalfOpenBox | None:
     """Return the half-open box that both boxes cover, or None."""
     y0, x0 = max(first[0], second[0]), max(first[1], second[1])

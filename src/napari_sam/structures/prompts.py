@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from napari_sam.errors import PromptError
 from napari_sam.structures.arrays import Coordinates, FloatArray
+from napari_sam.structures.mask_window import MaskWindow
 from napari_sam.structures.prompt_checks import (
     BACKGROUND,
     FOREGROUND,
@@ -87,16 +88,34 @@ class PromptSet:
     box : BoxPrompt or None
     mask_input : (h, w) float32 array or None
         Low-resolution logits of an earlier answer.
+    mask : MaskWindow or None
+        A mask on the plane that the object resembles; `mask_input` goes before it.
     """
 
     points: tuple[PointPrompt, ...] = ()
     box: BoxPrompt | None = None
     mask_input: FloatArray | None = field(default=None, repr=False)
+    mask: MaskWindow | None = None
 
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to answer."""
-        return not self.points and self.box is None and self.mask_input is None
+        return (
+            not self.points
+            and self.box is None
+            and self.mask_input is None
+            and self.mask is None
+        )
+
+    @property
+    def is_ambiguous(self) -> bool:
+        """Whether the prompts are one point, which may mean a part or the whole."""
+        return (
+            len(self.points) == 1
+            and self.box is None
+            and self.mask_input is None
+            and self.mask is None
+        )
 
     @property
     def points_yx(self) -> Coordinates | None:
@@ -121,7 +140,8 @@ class PromptSet:
         """Compare by value."""
         if not isinstance(other, PromptSet):
             return NotImplemented
-        if (self.points, self.box) != (other.points, other.box):
+        here = (self.points, self.box, self.mask)
+        if here != (other.points, other.box, other.mask):
             return False
         if self.mask_input is None or other.mask_input is None:
             return self.mask_input is other.mask_input

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from napari_sam.annotation.objects import label_boxes, object_table
+from napari_sam.annotation.result_table import label_boxes, object_table
 from napari_sam.structures.candidates import MaskRecord
 from napari_sam.structures.rle import encode
 

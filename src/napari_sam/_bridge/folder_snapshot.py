@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is saved of an image of a folder, and how it comes back."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_sam._bridge.annotation_record import state_of
+from napari_sam.annotation.history import DraftChange
+from napari_sam.annotation.object_changes import measured
+from napari_sam.annotation.objects import ObjectChange
+from napari_sam.annotation.ports import PlaneKey
+from napari_sam.annotation.state import AnnotationState
+from napari_sam.io.annotation_file import save_annotation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from napari_sam._bridge.folder_image import OpenImage
+    from napari_sam.annotation.annotator import Annotator
+    from napari_sam.annotation.objects import AnnotatedObject
+    from napari_sam.io.folder_images import FolderImage
+    from napari_sam.io.folder_project import FolderProject
+    from napari_sam.io.image_file import ImageFile
+    from napari_sam.structures.arrays import HalfOpenBox
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """What is to be written, taken in the main thread and left alone since.
+
+    Attributes
+    ----------
+    labels : (..., H, W) integer array
+    annotation : AnnotationState
+    fingerprint : str
+        Equal for equal labels, objects and prompts.
+    """
+
+    labels: np.ndarray
+    annotation: AnnotationState
+    fingerprint: str
+
+
+def take_snapshot(opened: OpenImage) -> Snapshot:
+    """Copy everything that is to be saved, from wherever the user works now."""
+    labels = np.array(opened.labels_now.data)
+    content = opened.content
+    if opened.controller is not None:
+        state = state_of(opened.controller)
+    else:
+        state = content.annotation or AnnotationState(content.identity, labels.shape)
+    state = replace(
+        state,
+        image_identity=content.identity,
+        shape=tuple(labels.shape),
+        dtype=str(labels.dtype),
+        image_name=content.pixels.path.name,
+        image_path=str(content.pixels.path),
+        labels={plane: labels[plane.index] for plane in _planes(labels)},
+    )
+    return Snapshot(labels, state, _fingerprint(state, labels))
+
+
+def write_snapshot(
+    project: FolderProject, entry: FolderImage, pixels: ImageFile, snapshot: Snapshot
+) -> list[Path]:
+    """Write labels and annotation; returns copies of replaced files of others.
+
+    Raises
+    ------
+    OutputError, LabelsError
+        If one of them cannot be written.
+    """
+    copies = [
+        project.write_labels(entry, snapshot.labels, pixels),
+        project.write_annotation(
+            entry,
+            lambda path: save_annotation(
+                path, snapshot.annotation, is_other_replaced=True
+            ),
+        ),
+    ]
+    return [copy for copy in copies if copy is not None]
+
+
+def restore_known(
+    annotator: Annotator, known: AnnotationState | None, labels: np.ndarray
+) -> None:
+    """Tell an annotator what is known of the labels that it begins with.
+
+    Objects whose size or place is another by now, and labels that nobody knows, count
+    as painted ones. Prompts that were not accepted yet come back, too.
+
+    Parameters
+    ----------
+    annotator : Annotator
+        One that knows of the labels at most what can be seen in them.
+    known : AnnotationState or None
+        Objects, prompts and settings as they were left.
+    labels : (..., H, W) integer array
+        As they are now.
+    """
+    if known is not None:
+        annotator.settings = known.settings
+        _restore_objects(annotator, known.objects, labels)
+        for draft in (*known.other_drafts, known.draft):
+            if draft is not None:
+                before = annotator.ledger.drafts.get(draft.plane)
+                annotator.take_draft(DraftChange(before, draft))
+    for plane in _planes(labels):
+        if labels[plane.index].any():
+            annotator.adopt(plane, (labels.shape[-2], labels.shape[-1]))
+
+
+def _restore_objects(
+    annotator: Annotator, objects: Iterable[AnnotatedObject], labels: np.ndarray
+) -> None:
+    found: dict[PlaneKey, dict[int, tuple[HalfOpenBox, int]]] = {}
+    changes = []
+    for item in objects:
+        if item.plane not in found:
+            plane = labels[item.plane.locate(slice(None), slice(None))]
+            found[item.plane] = {i: (box, area) for i, box, area in measured(plane)}
+        if found[item.plane].get(item.object_id) == (item.box, item.area):
+            changes.append(ObjectChange(annotator.objects.get(item.key), item))
+    annotator.ledger.note(changes)
+    annotator.objects_changed.emit(tuple(changes))
+
+
+def _planes(labels: np.ndarray) -> Iterator[PlaneKey]:
+    """Keys of all planes along the last two axes."""
+    n_axes = labels.ndim - 2
+    for index in np.ndindex(labels.shape[:-2]):
+        yield PlaneKey(axes=(n_axes, n_axes + 1), index=index)
+
+
+def _fingerprint(state: AnnotationState, labels: np.ndarray) -> str:
+    """Hash labels, objects and prompts: what a user would not want to lose."""
+    text = repr((labels.shape, state.objects, state.draft, state.other_drafts))
+    digest = hashlib.blake2b(text.encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(labels, dtype=np.uint32).data)
+    return digest.hexdigest()
