@@ -327,6 +327,95 @@ def test_labels_layer_chosen_by_the_user_is_what_is_saved(
     assert own in viewer.layers
 
 
+def kept(folder):
+    return sorted(path.name for path in folder.glob("*.bak*"))
+
+
+def saved_once(walk, session, folder, centres):
+    """Make two objects, save them; returns what the files hold."""
+    for y, x, _ in centres[:2]:
+        accept_at(session, y, x)
+    go(walk, session, "save")
+    assert kept(folder) == []
+    names = ("b1_labels.tif", "b1.sam.json")
+    return {f"{name}.bak": (folder / name).read_bytes() for name in names}
+
+
+def assert_kept(walk, folder, before):
+    assert kept(folder) == sorted(before)
+    for name, content in before.items():
+        assert (folder / name).read_bytes() == content
+        assert any(name in message for message in walk.messages)
+
+
+def test_saved_labels_survive_the_choice_of_another_layer(
+    walk, viewer, session, folder, centres
+):
+    before = saved_once(walk, session, folder, centres)
+    own = viewer.add_labels(np.zeros((208, 256), np.uint32), name="my labels")
+    session.controller.use_labels(own)
+    accept_at(session, *centres[2][:2])
+    go(walk, session, "save")
+    assert_kept(walk, folder, before)
+    assert np.array_equal(written(folder / "b1_labels.tif"), own.data)
+    accept_at(session, *centres[3][:2])
+    go(walk, session, "next")
+    assert open_name(walk) == "b2.png"
+    assert kept(folder) == sorted(before), "once is enough"
+    assert np.array_equal(written(folder / "b1_labels.tif"), own.data)
+
+
+def test_saved_labels_survive_the_removal_of_their_layer(
+    walk, viewer, session, folder, centres
+):
+    before = saved_once(walk, session, folder, centres)
+    viewer.layers.remove(viewer.layers["b1_labels"])
+    session.controller.annotator.add_point(FLAT, centres[2][:2])
+    session.controller.accept()
+    go(walk, session, "next")
+    assert open_name(walk) == "b2.png"
+    assert_kept(walk, folder, before)
+    assert np.unique(written(folder / "b1_labels.tif")).tolist() == [0, 1]
+
+
+def test_saved_labels_survive_an_array_of_another_shape(
+    walk, viewer, session, folder, centres
+):
+    before = saved_once(walk, session, folder, centres)
+    viewer.layers["b1_labels"].data = np.zeros((5, 5), np.uint32)
+    session.pump()  # a new layer takes its place
+    go(walk, session, "next")
+    assert open_name(walk) == "b2.png"
+    assert_kept(walk, folder, before)
+    assert written(folder / "b1_labels.tif").shape == (208, 256)
+
+
+def test_an_array_that_does_not_fit_is_not_saved(
+    walk, viewer, session, folder, centres, warnings_shown
+):
+    """Nobody makes a new layer while nothing is prompted."""
+    before = saved_once(walk, session, folder, centres)
+    session.stop_prompts()
+    viewer.layers["b1_labels"].data = np.zeros((5, 5), np.uint32)
+    go(walk, session, "next")
+    assert open_name(walk) == "b1.png"
+    assert "stays open" in walk.messages[-1]
+    assert "5 x 5" in warnings_shown[-1]
+    assert not walk.close()
+    assert (folder / "b1_labels.tif").read_bytes() == before["b1_labels.tif.bak"]
+    assert (folder / "b1.sam.json").read_bytes() == before["b1.sam.json.bak"]
+
+
+def test_saved_labels_survive_another_array_and_closing(
+    walk, viewer, session, folder, centres
+):
+    before = saved_once(walk, session, folder, centres)
+    viewer.layers["b1_labels"].data = np.full((208, 256), 3, np.uint32)
+    assert walk.close()
+    assert_kept(walk, folder, before)
+    assert written(folder / "b1_labels.tif").min() == 3
+
+
 def test_stopping_and_starting_prompts_keeps_the_objects(
     walk, viewer, session, centres
 ):

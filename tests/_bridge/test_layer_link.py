@@ -141,3 +141,13 @@ def test_start_again_on_the_same_labels_keeps_prompts(session, image, centres):
     again = session.start_prompts(image, SPEC, labels)
     (known,) = again.annotator.objects
     assert known.prompts.points[0].yx == (y, x)
+
+
+def test_tools_of_napari_are_told_to_the_panel(controller):
+    tools = []
+    controller.prompts.tool_changed.connect(tools.append)
+    controller.prompts.shapes.mode = "add_polygon_lasso"
+    controller.prompts.shapes.mode = "select"
+    controller.prompts.points.mode = "pan_zoom"
+    controller.prompts.points.mode = "add"
+    assert tools == ["lasso", "point"]

@@ -42,6 +42,9 @@ class Store:
     def next_id(self) -> int:
         return int(self.array.max()) + 1
 
+    def forget_id(self, object_id: int) -> None:
+        """Nothing is counted here."""
+
     def read(self, key: PlaneKey, box: tuple[int, int, int, int]) -> np.ndarray:
         y0, x0, y1, x1 = box
         return self.array[y0:y1, x0:x1].copy()

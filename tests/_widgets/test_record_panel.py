@@ -43,6 +43,24 @@ def test_annotation_file_brings_objects_and_prompts_back(
     assert len(known.prompts.points) == 1
 
 
+def test_undo_takes_an_opened_file_back(started, wait, blobs, tmp_path):
+    controller = started.session.controller
+    accept_at(started, wait, centre(blobs, 3))
+    assert started.record.save_to(tmp_path / "blobs.sam.json")
+    accept_at(started, wait, centre(blobs, 5))
+    labels, objects = (
+        controller.labels_layer.data.copy(),
+        [*controller.annotator.objects],
+    )
+    assert started.record.open_from(tmp_path / "blobs.sam.json")
+    assert len(controller.annotator.objects) == 1
+    controller.act("undo")
+    np.testing.assert_array_equal(controller.labels_layer.data, labels)
+    assert list(controller.annotator.objects) == objects
+    assert "undo takes it back" in started.record.open.toolTip()
+    assert "undo takes it back" in started.restore.restore.toolTip()
+
+
 def test_a_file_of_another_image_changes_nothing(
     started, wait, blobs, tmp_path, viewer
 ):
@@ -80,7 +98,9 @@ def test_work_left_behind_is_offered_and_restored(
     started.restore.restore.click()
     np.testing.assert_array_equal(started.session.controller.labels_layer.data, before)
     assert started.restore.isHidden()
-    assert "restored" in started.message.text()
+    assert "undo takes it back" in started.message.text()
+    started.session.controller.act("undo")
+    assert started.session.controller.labels_layer.data.max() == 0
 
 
 def test_what_was_saved_is_not_offered(started, wait, blobs, tmp_path):

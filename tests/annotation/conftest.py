@@ -70,6 +70,9 @@ class ArrayStore:
             raise LabelsError(msg)
         return following
 
+    def forget_id(self, object_id: int) -> None:
+        """Nothing is counted here."""
+
     def read(self, key: PlaneKey, box: tuple[int, int, int, int]) -> np.ndarray:
         y0, x0, y1, x1 = box
         return self.array[key.locate(slice(y0, y1), slice(x0, x1))].copy()

@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from napari_sam.annotation.advice import advise, find_repeated, guard
 from napari_sam.annotation.answers import Answered
-from napari_sam.annotation.commit_policy import CommitSettings
+from napari_sam.annotation.commit_policy import CommitSettings, LabelMode
 from napari_sam.annotation.draft import Draft
 from napari_sam.annotation.objects import (
     AnnotatedObject,
     ObjectChange,
     ObjectTable,
+    Origin,
     Turn,
 )
 from napari_sam.annotation.planning import Site
@@ -126,6 +129,31 @@ def test_the_object_itself_is_not_repeated(site):
 def test_an_object_that_nobody_measured_is_seen_too(site):
     unknown = Site(site.labels, ObjectTable(), FLAT, CommitSettings())
     assert find_repeated(square(2, 3, 10), unknown).object_id == 4
+
+
+@pytest.mark.parametrize(
+    ("origin", "class_name", "of_mask", "is_said"),
+    [
+        (Origin.CLASS, "a", "a", False),
+        (Origin.CLASS, "", "", False),
+        (Origin.PAINTED, "a", "a", False),
+        (Origin.CLASS, "a", "b", True),
+        (Origin.CLASS, "a", None, False),  # the class is not known: any may be meant
+        (Origin.PAINTED, "", "", True),
+        (Origin.PROMPTS, "a", "a", True),
+    ],
+)
+def test_masks_of_a_class_may_lie_on_each_other(
+    site, origin, class_name, of_mask, is_said
+):
+    known = site.objects[FLAT, 4]
+    area = replace(known, origin=origin, class_name=class_name)
+    site.objects.apply([ObjectChange(known, area)])
+    rule = CommitSettings(mode=LabelMode.SEMANTIC)
+    here = replace(site, settings=rule, class_name=of_mask)
+    for mask in (square(2, 3, 10), square(4, 4, 4)):
+        assert (find_repeated(mask, here) is not None) == is_said
+    assert find_repeated(square(2, 3, 10), replace(site, class_name=of_mask))
 
 
 def test_an_empty_mask_repeats_nothing(site):

@@ -109,6 +109,25 @@ def test_reopening_while_prompting_shows_nothing_of_the_other(held):
     assert annotator.draft.drawn == drawn((30, 45))
 
 
+def test_pieces_of_a_label_survive_that_it_is_accepted_again(annotator, store, source):
+    """An imported id that covers two cells, one of them roughly."""
+    store.array[3:8, 4:9] = store.array[25:35, 40:55] = 6
+    annotator.adopt(FLAT, (40, 60))
+    annotator.reopen(FLAT, 6)
+    annotator.set_drawn(FLAT, drawn((5, 5)))
+    shown = annotator.shown.mask
+    assert shown.box == (2, 3, 12, 13)
+    made = annotator.commit()
+    np.testing.assert_array_equal(store.array == 6, np.isin(source.array, [7, 9]))
+    assert (made.area, made.box) == (250, (2, 3, 35, 55))
+    assert list(annotator.objects) == [made]
+    annotator.reopen(FLAT, 6)
+    assert annotator.draft.drawn.mask.area == 250, "all of it, not the last prompts"
+    annotator.undo()
+    annotator.undo()
+    assert (store.array == 6).sum() == 175
+
+
 # Semantic mode: one value for each class.
 
 

@@ -87,6 +87,36 @@ def test_an_object_opened_again(settings, expected):
     np.testing.assert_array_equal(edit.new, expected)
 
 
+@pytest.mark.parametrize(
+    ("settings", "points", "expected"),
+    [
+        (KEEP, [], [[9, 9, 0, 0, 0, 9], [0, 0, 0, 7, 0, 9]]),
+        (OVERWRITE, [], [[9, 9, 0, 0, 0, 9], [0, 0, 0, 7, 0, 9]]),
+        (FILL, [], [[9, 9, 0, 9, 0, 9], [9, 0, 9, 7, 0, 9]]),
+        # A negative point says that a piece is not of it; a positive one says nothing
+        # that the mask does not say.
+        (KEEP, [PointPrompt((1, 5), 0)], [[9, 9, 0, 0, 0, 0], [0, 0, 0, 7, 0, 0]]),
+        (KEEP, [PointPrompt((1, 5), 1)], [[9, 9, 0, 0, 0, 9], [0, 0, 0, 7, 0, 9]]),
+    ],
+)
+def test_pieces_that_the_mask_does_not_touch_stay(settings, points, expected):
+    # From the left: a piece under the mask; one of two pixels that touch with a corner,
+    # too; a third.
+    existing = np.array([[0, 9, 0, 9, 0, 9], [9, 0, 9, 7, 0, 9]], np.uint16)
+    mask = np.array([[1, 1, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0]], bool)
+    box = (0, 0, 2, 6)
+    edit = plan_commit(mask, existing, box, 9, settings, points, own_id=9)
+    np.testing.assert_array_equal(edit.new, expected)
+
+
+def test_a_piece_behind_another_object_stays():
+    """The rule keeps the mask off it, so what the mask says of it is not written."""
+    existing = np.array([[9, 9, 9, 7, 9]], np.uint16)
+    mask = np.ones((1, 5), bool)
+    edit = plan_commit(mask, existing, (0, 0, 1, 5), 9, KEEP, own_id=9)
+    np.testing.assert_array_equal(edit.new, existing)
+
+
 @pytest.fixture
 def disc():
     """A disc of radius 12 with a pinhole, and a speck of four pixels beside it."""

@@ -6,13 +6,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from napari_sam.annotation.commit_policy import CommitSettings, Overlap
+from napari_sam.annotation.commit_policy import CommitSettings, LabelMode, Overlap
 from napari_sam.annotation.ledger import Ledger
 from napari_sam.annotation.many import write_step
 from napari_sam.annotation.object_changes import measured, unknown_objects
-from napari_sam.annotation.objects import AnnotatedObject, ObjectChange, Origin, Status
+from napari_sam.annotation.objects import (
+    AnnotatedObject,
+    ObjectChange,
+    Origin,
+    Status,
+    Turn,
+)
 from napari_sam.annotation.ports import PlaneKey
 from napari_sam.errors import LabelsError
+from napari_sam.structures.drawn import DrawnPrompts
 from napari_sam.structures.mask_window import MaskWindow
 
 FLAT = PlaneKey()
@@ -115,6 +122,63 @@ def test_planes_are_written_as_one_step(fakes):
     ledger.undo()
     assert not ledger.labels.array.any()
     assert len(ledger.objects) == 0
+
+
+def test_masks_of_a_class_become_one_object(ledger, store):
+    items = [
+        (square(20, 20), like(0.9, class_name="a", is_locked=True, seconds=1.0)),
+        (square(25, 25), like(0.8, class_name="b")),
+        (square(22, 12), like(0.7, class_name="a", seconds=2.0)),
+        (square(21, 21, size=3), like(0.6, class_name="a")),  # on its own class
+    ]
+    made = write(ledger, items, mode=LabelMode.SEMANTIC)
+    assert [(o.object_id, o.class_name, o.area, o.box) for o in made] == [
+        (6, "a", 184, (20, 12, 32, 30)),
+        (7, "b", 75, (25, 25, 35, 35)),
+    ]
+    assert {o.origin for o in made} == {Origin.CLASS}
+    assert (made[0].is_locked, made[0].seconds) == (False, 3.0)
+    assert_table_is_true(ledger)
+    (more,) = write(
+        ledger, [(square(0, 40), like(0.9, class_name="a"))], mode=LabelMode.SEMANTIC
+    )
+    assert (more.object_id, more.area, more.box) == (6, 284, (0, 12, 32, 50))
+    assert ledger.objects[FLAT, 6] == more
+    assert_table_is_true(ledger)
+    ledger.undo()
+    assert ledger.objects[FLAT, 6] == made[0]
+    assert_table_is_true(ledger)
+    ledger.undo()
+    assert [known.object_id for known in ledger.objects] == [5]
+
+
+def test_a_class_has_its_value_on_each_plane(fakes):
+    ledger = Ledger(fakes.Store(np.zeros((2, 40, 40), np.uint16)))
+    turns = (Turn(DrawnPrompts()),)
+    items = [
+        (square(2, 2), like(0.5, plane, class_name="a", turns=turns))
+        for plane in (BACK, FRONT)
+    ]
+    made = write(ledger, items, mode=LabelMode.SEMANTIC)
+    assert [(known.plane, known.object_id) for known in made] == [(BACK, 1), (FRONT, 1)]
+    assert made[0].turns == turns  # of one mask, they mean the whole
+    assert_table_is_true(ledger, (FRONT, BACK))
+
+
+def test_masks_on_their_own_class_change_nothing(ledger):
+    rule = {"mode": LabelMode.SEMANTIC}
+    write(ledger, [(square(20, 20), like(0.9))], **rule)
+    assert write(ledger, [(square(21, 21, size=4), like(0.9))], **rule) == []
+
+
+def test_a_locked_class_is_refused(ledger):
+    known = ledger.objects[FLAT, 5]
+    locked = replace(known, is_locked=True, class_name="a")
+    ledger.note([ObjectChange(known, locked)])
+    rule = CommitSettings(mode=LabelMode.SEMANTIC)
+    items = [(square(20, 20), like(0.9, class_name="a"))]
+    with pytest.raises(LabelsError, match="is locked"):
+        write_step(ledger, rule, "Write", items)
 
 
 def test_nothing_asks_for_no_id(fakes):

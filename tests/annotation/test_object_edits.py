@@ -74,6 +74,26 @@ def test_delete_leaves_what_lies_between(store, table):
     assert [known.object_id for known in table] == [3]
 
 
+@pytest.mark.parametrize("looks", [0, 4])  # all ids at once, or box by box
+def test_objects_that_surround_each_other(fakes, monkeypatch, looks):
+    monkeypatch.setattr("napari_sam.annotation.object_edits.MAX_LOOKS", looks)
+    array = np.zeros((30, 30), np.uint32)
+    for inset, value in enumerate([7, 4_000_000_000, 9, 2], start=1):
+        array[3 * inset : 30 - 3 * inset, 3 * inset : 30 - 3 * inset] = value
+    array[0, 0] = 5
+    store = fakes.Store(array)
+    before = array.copy()
+    ids = [9, 7, 4_000_000_000]
+    step = delete_step(table_of(store, FLAT), store, [(FLAT, i) for i in ids])
+    apply(step, store, ObjectTable())
+    np.testing.assert_array_equal(array, np.where(np.isin(before, ids), 0, before))
+    array[:] = before
+    step = merge_step(table_of(store, FLAT), store, [(FLAT, i) for i in ids])
+    assert step.edits[0].edit.new.dtype == np.uint32
+    apply(step, store, ObjectTable())
+    np.testing.assert_array_equal(array, np.where(np.isin(before, ids), 9, before))
+
+
 def test_delete_on_several_planes(fakes):
     store = fakes.Store(np.ones((2, 8, 8), np.uint8))
     table = table_of(store, FRONT, BACK)

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -22,7 +24,7 @@ from napari_sam.annotation.offer import (
 )
 from napari_sam.annotation.phases import Editing, Loading, Ready
 from napari_sam.annotation.ports import PlaneKey
-from napari_sam.errors import LabelsError
+from napari_sam.errors import LabelsError, PhaseError
 from napari_sam.structures.candidates import Answer
 from napari_sam.structures.drawn import DrawnPrompts, DrawnShape, ShapeKind
 from napari_sam.structures.mask_window import MaskWindow
@@ -31,6 +33,7 @@ from napari_sam.structures.prompts import PointPrompt
 FLAT = PlaneKey()
 RULE = CommitSettings()
 DRAWN = DrawnPrompts((PointPrompt((5, 5)),))
+TURN = Turn(DRAWN, 2)
 CREDIT = Credit("cell", 2.0, "sam abc")
 
 
@@ -119,9 +122,55 @@ def test_object_opened_again_keeps_what_it_was(ledger):
 
 def test_joining_a_class_leaves_no_prompts_for_the_whole(ledger):
     rule = CommitSettings(mode=LabelMode.SEMANTIC)
-    credit = Credit("", 1.0, "")  # the class of object 3
-    _, made = accepting_step(editing(), ledger, rule, credit)
+    known = ledger.objects[FLAT, 3]
+    ledger.note([ObjectChange(known, replace(known, class_name="cell"))])
+    step, made = accepting_step(editing(), ledger, rule, CREDIT)
     assert (made.object_id, made.area, made.turns) == (3, 60, ())
+    assert (made.origin, made.class_name) == (Origin.CLASS, "cell")
+    ledger.do(step)
+    ledger.undo()
+    assert ledger.objects[FLAT, 3].origin is Origin.PAINTED
+
+
+def test_a_class_of_no_name_is_not_what_is_unclassed(ledger):
+    rule = CommitSettings(mode=LabelMode.SEMANTIC)
+    step, made = accepting_step(editing(), ledger, rule, Credit("", 1.0, ""))
+    assert (made.object_id, made.origin, made.turns) == (4, Origin.CLASS, (TURN,))
+    ledger.do(step)
+    assert ledger.objects[FLAT, 3].area == 40
+    _, instance = accepting_step(editing(object_id=3), ledger, rule, CREDIT)
+    assert (instance.origin, instance.class_name) == (Origin.PAINTED, "")
+
+
+def test_pieces_that_stay_are_not_what_the_prompts_mean(ledger):
+    ledger.labels.array[30:35, 50:55] = 3
+    ledger.note([ObjectChange(ledger.objects[FLAT, 3], None)])
+    ledger.note(unknown_objects(ledger.objects, ledger.labels, FLAT, (40, 60)))
+    step, made = accepting_step(editing(object_id=3), ledger, RULE, CREDIT)
+    assert (made.area, made.box, made.turns) == (60 + 25, (0, 0, 35, 55), ())
+    ledger.do(step)
+    assert (ledger.labels.array == 3).sum() == 85
+    ledger.undo()
+    assert (ledger.labels.array == 3).sum() == 65
+
+
+def test_accepting_needs_an_answer(ledger):
+    phase = Editing(None, Draft(FLAT, (Turn(DRAWN),)))
+    with pytest.raises(PhaseError, match="add a prompt"):
+        accepting_step(phase, ledger, RULE, CREDIT)
+
+
+@pytest.mark.parametrize(
+    ("class_name", "kind"), [("a", None), ("b", "inside"), (None, None)]
+)
+def test_advice_of_a_class(ledger, class_name, kind):
+    rule = CommitSettings(mode=LabelMode.SEMANTIC)
+    known = ledger.objects[FLAT, 3]
+    area = replace(known, class_name="a", origin=Origin.CLASS)
+    ledger.note([ObjectChange(known, area)])
+    advice = advice_on(editing(index=1), ledger, rule, class_name)
+    assert (advice and advice.kind) == kind
+    assert advice_on(editing(index=1), ledger, RULE, class_name).kind == "inside"
 
 
 def test_reopened_draft(ledger):

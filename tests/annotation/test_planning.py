@@ -8,10 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy import ndimage
 
 from napari_sam.annotation.commit_policy import CommitSettings, LabelMode, Overlap
 from napari_sam.annotation.object_changes import unknown_objects
-from napari_sam.annotation.objects import ObjectChange, ObjectTable
+from napari_sam.annotation.objects import (
+    AnnotatedObject,
+    ObjectChange,
+    ObjectTable,
+    Origin,
+)
 from napari_sam.annotation.planning import (
     Site,
     overlaps_at,
@@ -28,12 +34,20 @@ FLAT = PlaneKey()
 SQUARE = MaskWindow(0, 0, np.ones((10, 10), bool))
 
 
-def site_of(store, *, locked=(), classes=None, **fields):
+SEMANTIC = CommitSettings(mode=LabelMode.SEMANTIC)
+
+
+def site_of(store, *, locked=(), classes=None, origin=Origin.PAINTED, **fields):
     table = ObjectTable()
     table.apply(unknown_objects(table, store, FLAT, store.array.shape))
     for known in table:
         named = (classes or {}).get(known.object_id, "")
-        after = replace(known, is_locked=known.object_id in locked, class_name=named)
+        after = replace(
+            known,
+            is_locked=known.object_id in locked,
+            class_name=named,
+            origin=origin,
+        )
         table.apply([ObjectChange(known, after)])
     settings = fields.pop("settings", CommitSettings())
     return Site(store, table, FLAT, settings, **fields)
@@ -69,7 +83,11 @@ def test_what_is_shown_is_what_is_written(
         return
     before = existing.copy()
     store.write(FLAT, edit)
-    kept = before == object_id if overlap is Overlap.FILL else np.zeros_like(shown)
+    pieces, n_pieces = ndimage.label(before == object_id, structure=np.ones((3, 3)))
+    is_kept = np.ones(n_pieces + 1, bool)
+    if overlap is not Overlap.FILL:
+        is_kept[pieces[shown] if n_pieces > 1 else slice(None)] = False
+    kept = is_kept[pieces] & (pieces > 0)
     np.testing.assert_array_equal(existing == object_id, shown | kept)
     for other in set(np.unique(before)) - {0, object_id}:
         taken = (before == other) & (existing != other)
@@ -108,6 +126,49 @@ def test_value_of_a_class(store):
     assert planned_edit(site, SQUARE, "b")[0] == 6
     instance = replace(site, settings=CommitSettings())
     assert planned_edit(instance, SQUARE, "b")[0] == 7
+
+
+@pytest.mark.parametrize(
+    ("origin", "class_name", "value"),
+    [
+        (Origin.CLASS, "a", 3),
+        (Origin.CLASS, "", 3),
+        (Origin.PAINTED, "a", 3),
+        (Origin.PAINTED, "", 4),  # unclassed is no class
+        (Origin.PROMPTS, "a", 4),  # one object of the class, not its area
+        (Origin.GRID, "", 4),
+    ],
+)
+def test_what_counts_as_the_area_of_a_class(store, origin, class_name, value):
+    store.array[20, 20] = 3
+    site = site_of(store, classes={3: class_name}, origin=origin, settings=SEMANTIC)
+    assert value_of_class(site, class_name) == value
+    assert value_of_class(site, "other") == 4
+
+
+def test_value_of_a_class_that_means_something_else_on_this_plane(store):
+    front, back = PlaneKey((1, 2), (0,)), PlaneKey((1, 2), (1,))
+    site = replace(site_of(store, settings=SEMANTIC), plane=back)
+    area = AnnotatedObject(3, front, (0, 0, 1, 1), 1, class_name="a")
+    site.objects.apply([ObjectChange(None, replace(area, origin=Origin.CLASS))])
+    assert value_of_class(site, "a") == 3
+    for here, value in [
+        (replace(area, plane=back, origin=Origin.PAINTED, class_name=""), 3),
+        (replace(area, plane=back, origin=Origin.PAINTED, class_name="b"), 1),
+        (replace(area, plane=back, origin=Origin.PROMPTS), 1),
+    ]:
+        site.objects.apply([ObjectChange(None, here)])
+        assert value_of_class(site, "a") == value
+
+
+def test_a_locked_class_takes_no_further_mask(store):
+    store.array[20, 20] = 3
+    site = site_of(store, classes={3: "a"}, locked={3}, settings=SEMANTIC)
+    with pytest.raises(LabelsError, match=r"Object 3, .*'a'.* is locked\. Unlock"):
+        planned_edit(site, SQUARE, "a")
+    assert planned_edit(site, SQUARE, "b")[0] == 4
+    elsewhere = replace(site, plane=PlaneKey((1, 2), (5,)))
+    assert value_of_class(elsewhere, "a") == 3  # a lock is that of one plane
 
 
 def test_no_id_is_left(fakes):

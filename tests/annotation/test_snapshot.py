@@ -11,7 +11,7 @@ from napari_sam.annotation.commit_policy import CommitSettings, Overlap
 from napari_sam.annotation.objects import Origin
 from napari_sam.annotation.phases import Editing, Ready
 from napari_sam.annotation.ports import PlaneKey
-from napari_sam.annotation.snapshot import restore, snapshot
+from napari_sam.annotation.snapshot import recall, restore, snapshot
 from napari_sam.errors import LabelsError, PhaseError
 
 PLANES = tuple(PlaneKey((1, 2), (i,)) for i in range(3))
@@ -96,8 +96,8 @@ def test_restored_elsewhere_everything_is_the_same(annotator, make):
     assert other.shown.index == 3
     assert other.shown.mask == annotator.shown.mask
     assert other.commit().object_id == 1
-    with pytest.raises(PhaseError):
-        other.redo()
+    other.undo()
+    assert (other.shown.index, other.ledger.history.undo_text) == (3, "Open annotation")
 
 
 def test_what_was_there_is_replaced(annotator, make):
@@ -124,15 +124,91 @@ def test_going_back_to_an_earlier_state(annotator):
     restore(annotator, early, SHAPE)
     annotator.look_at(PLANES[0])
     assert taken(annotator) == early
+
+
+def everything(annotator):
+    return annotator.labels.array.tolist(), list(annotator.objects)
+
+
+def test_undo_takes_it_back_and_redo_does_it_again(annotator, make):
+    state, other = taken(annotator), make()
+    other.add_point(PLANES[0], (30, 45))
+    other.commit()
+    other.add_point(PLANES[1], (5, 5))
+    other.commit()
+    other.change([(PLANES[1], 2)], class_name="mine", is_locked=True)
+    mine = everything(other)
+    restore(other, state, SHAPE)
+    theirs = everything(other)
+    np.testing.assert_array_equal(other.labels.array, annotator.labels.array)
+    assert other.ledger.history.undo_text == "Open annotation"
+    other.undo()
+    assert everything(other) == mine
+    other.redo()
+    assert everything(other) == theirs
+    for _ in range(6):  # what was done before it can be taken back, too
+        other.undo()
+    assert not other.labels.array.any()
+    assert len(other.objects) == 0
     with pytest.raises(PhaseError, match="nothing to undo"):
-        annotator.undo()
+        other.undo()
 
 
-def test_order_of_the_objects_is_that_of_the_state(annotator):
-    state = taken(annotator)
+def test_planes_that_nobody_looked_at_are_replaced_and_come_back(annotator, make):
+    state, other = taken(annotator), make()
+    for plane in (0, 1):
+        other.labels.array[plane, 20:24, 30:33] = 77
+    restore(other, state, SHAPE, PLANES)
+    np.testing.assert_array_equal(other.labels.array, annotator.labels.array)
+    assert list(other.objects) == list(annotator.objects)
+    other.undo()
+    assert [int((plane == 77).sum()) for plane in other.labels.array] == [12, 12, 0]
+    assert {known.key for known in other.objects} == {
+        (PLANES[0], 77),
+        (PLANES[1], 77),
+    }
+    assert {known.origin for known in other.objects} == {Origin.PAINTED}
+    other.redo()
+    np.testing.assert_array_equal(other.labels.array, annotator.labels.array)
+    assert list(other.objects) == list(annotator.objects)
+
+
+def test_planes_that_cross_are_replaced_as_one_image(annotator, make):
+    """The state knows planes of one direction, the labels were met in another."""
+    state, other = taken(annotator), make()
+    across = [PlaneKey((0, 1), (column,)) for column in (3, 45)]
+    other.labels.array[:, 5:30, 3] = 4
+    other.labels.array[:, 5:30, 45] = 5
+    for plane in across:
+        other.adopt(plane, (3, 40))
+    before = other.labels.array.copy()
+    restore(other, state, SHAPE, PLANES)
+    np.testing.assert_array_equal(other.labels.array, annotator.labels.array)
+    assert list(other.objects) == list(annotator.objects)
+    other.undo()
+    np.testing.assert_array_equal(other.labels.array, before)
+    assert {known.plane for known in other.objects} >= set(across)
+
+
+def test_history_keeps_no_whole_planes(annotator, make):
+    other = make()
+    restore(other, taken(annotator), SHAPE)
+    edits = other.ledger.history.peek_undo().edits
+    assert len(edits) == 2
+    assert all(e.edit.old.base is None and e.edit.new.base is None for e in edits)
+
+
+def test_order_of_the_objects_is_that_of_the_state(annotator, make):
+    state, other = taken(annotator), make()
     turned = replace(state, objects=state.objects[::-1])
-    restore(annotator, turned, SHAPE)
-    assert tuple(annotator.objects) == turned.objects
+    restore(other, turned, SHAPE)
+    assert tuple(other.objects) == turned.objects
+
+
+def test_the_same_again_is_no_step(annotator):
+    before = annotator.ledger.history.undo_text
+    restore(annotator, taken(annotator), SHAPE, PLANES)
+    assert annotator.ledger.history.undo_text == before
 
 
 def test_only_what_differs_is_written(annotator):
@@ -204,3 +280,21 @@ def test_what_does_not_fit_changes_nothing(annotator, make, problem):
     other.undo()
     other.undo()
     assert not other.labels.array.any()
+
+
+def test_recalled_are_objects_that_are_as_they_were(annotator, make):
+    state, other = taken(annotator), make()
+    other.labels.array[:] = annotator.labels.array
+    first, second, third = state.objects
+    other.labels.array[2, 0, 59] = second.object_id  # outside its box
+    y0, x0, _, _ = third.box
+    other.labels.array[0, y0, x0] = 0
+    for plane in PLANES:
+        other.adopt(plane, SHAPE[1:])
+    told = []
+    other.objects_changed.connect(told.append)
+    recall(other, state.objects)
+    assert other.objects[first.key] == first
+    assert other.objects[second.key].origin is Origin.PAINTED
+    assert other.objects[third.key].origin is Origin.PAINTED
+    assert [change.after for change in told[-1]] == [first]

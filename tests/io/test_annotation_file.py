@@ -152,14 +152,19 @@ def test_other_image_is_named(saved):
 def test_file_of_another_image_is_not_overwritten(saved, state):
     before = saved.read_bytes()
     other = replace(state, image_identity="sha256:11", image_name="tissue")
-    with pytest.raises(AnnotationFileError, match=r"'cells'.*'tissue'.*another name"):
+    with pytest.raises(
+        AnnotationFileError, match=r"'cells'.*'tissue'.*another name, or move"
+    ) as told:
         save_annotation(saved, other)
+    assert "say that" not in str(told.value), "a panel has nothing to say it with"
     assert saved.read_bytes() == before
     save_annotation(saved, other, is_other_replaced=True)
     assert load_annotation(saved).image_name == "tissue"
 
 
-@pytest.mark.parametrize("content", [b"my thesis", b"[1]", b"\xff\xfe\x00", b"{}", b""])
+@pytest.mark.parametrize(
+    "content", [b"my thesis", b"[1]", b"\xff\xfe\x00", b"{}", b"{ "]
+)
 def test_other_files_are_recognised_and_kept(tmp_path, state, content):
     path = tmp_path / "thesis.json"
     path.write_bytes(content)
@@ -172,10 +177,20 @@ def test_other_files_are_recognised_and_kept(tmp_path, state, content):
 
 def test_cut_off_file(saved):
     content = saved.read_bytes()
-    for n in range(60, len(content) - 2, 97):
+    for n in (*range(60), *range(60, len(content) - 2, 97)):
         saved.write_bytes(content[:n])
-        with pytest.raises(AnnotationFileError, match="damaged or cut off"):
+        with pytest.raises(AnnotationFileError, match="is damaged"):
             load_annotation(saved)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"x", b"1", b"\xff"])
+def test_next_to_nothing_is_a_damaged_file(tmp_path, state, content):
+    path = tmp_path / "a.sam.json"
+    path.write_bytes(content)
+    with pytest.raises(AnnotationFileError, match=r"damaged: it has [01] bytes"):
+        load_annotation(path)
+    save_annotation(path, state, is_other_replaced=True)
+    assert load_annotation(path) == state
 
 
 def test_every_changed_letter_is_found(saved, state):

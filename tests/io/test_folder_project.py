@@ -203,6 +203,41 @@ def test_labels_changed_by_another_program_meanwhile_are_kept(project, folder):
     assert (folder / "cell2_labels.tif.bak").read_bytes() == b"an older copy"
 
 
+@pytest.mark.parametrize("shape", [(3, 8), (8, 6), (6, 9), (1, 6, 8), (5, 5)])
+def test_labels_of_another_shape_are_not_written(project, folder, shape):
+    save(project, 1, labelled(1, 2))
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    image = project.images[1]
+    with pytest.raises(LabelsError, match=r"cell2\.png.*6 x 8.*same planes"):
+        project.write_labels(
+            image, np.zeros(shape, np.uint32), project.read_image(image)
+        )
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_our_own_file_is_kept_if_asked_for(project, folder):
+    save(project, 1, labelled(1, 2))
+    image = project.images[1]
+    pixels = project.read_image(image)
+    before = image.labels.read_bytes()
+    copy = project.write_labels(image, labelled(9), pixels, is_older_kept=True)
+    assert copy == folder / "cell2_labels.tif.bak"
+    assert copy.read_bytes() == before
+    assert np.array_equal(project.read_labels(image, pixels), labelled(9))
+    assert save(project, 1, labelled(8)) is None
+    first = project.images[0]
+    new = project.write_labels(
+        first, labelled(1), project.read_image(first), is_older_kept=True
+    )
+    assert new is None, "there was no older file"
+    project.write_annotation(image, lambda path: path.write_text("one"))
+    copy = project.write_annotation(
+        image, lambda path: path.write_text("two"), is_older_kept=True
+    )
+    assert copy is not None
+    assert (copy.read_text(), image.annotation.read_text()) == ("one", "two")
+
+
 def test_annotation_file_is_guarded_in_the_same_way(project, folder):
     (folder / "cell2.sam.json").write_text("theirs")
     image = project.images[1]

@@ -69,6 +69,8 @@ def save_record(controller: PromptController, path: Path) -> None:
 def load_record(controller: PromptController, path: Path) -> None:
     """Continue an annotation file: its labels and objects replace those at hand.
 
+    That is one step, which undo takes back.
+
     Raises
     ------
     AnnotationFileError
@@ -81,6 +83,13 @@ def load_record(controller: PromptController, path: Path) -> None:
 
 
 def take_over(controller: PromptController, state: AnnotationState) -> None:
-    """Replace labels, objects and prompts by those of a state."""
-    restore(controller.annotator, state, tuple(controller.labels_layer.data.shape))
+    """Replace labels, objects and prompts by those of a state.
+
+    Labels of planes that were never shown are replaced as well, so that two
+    annotations are never mixed. Undo brings labels and objects back.
+    """
+    controller.renew_labels()
+    data = controller.labels_layer.data
+    planes = planes_with_labels(data)
+    restore(controller.annotator, state, tuple(data.shape), planes)
     controller.embed_now()

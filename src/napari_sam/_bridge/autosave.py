@@ -31,6 +31,8 @@ class Autosave:
         Takes an exception to the user: steps that cannot be written.
     folder : Path, optional
         Where to write; by default in the user's data.
+    is_written : bool
+        Whether there is to be a journal at all.
 
     Attributes
     ----------
@@ -43,6 +45,8 @@ class Autosave:
         controller: PromptController,
         report: Callable[[Exception], None],
         folder: Path | None = None,
+        *,
+        is_written: bool = True,
     ) -> None:
         self._controller = controller
         self._folder = folder
@@ -52,8 +56,10 @@ class Autosave:
         self.stepped: Any = annotator.stepped
         self.objects_changed: Any = annotator.objects_changed
         annotator.stepped.connect(self._on_step)
-        self._journal = Journal(self, folder)
-        self._journal.failed.connect(report)
+        self._journal: Journal | None = None
+        if is_written:
+            self._journal = Journal(self, folder)
+            self._journal.failed.connect(report)
 
     @property
     def objects(self) -> ObjectTable:
@@ -85,29 +91,31 @@ class Autosave:
         found = recover(info.path)
         take_over(self._controller, found.state)
         # Both are on disk for a moment; a journal of what was taken over comes first.
-        self._journal.rebase()
-        self._is_saved = False
+        self.write_whole()
         discard_journal(info.path)
         return found.notices
 
-    def continue_from(self, before: Autosave) -> None:
-        """Take the place of a journal whose labels are annotated on here.
+    def write_whole(self) -> None:
+        """Write everything now, not only what changes from here on.
 
         Raises
         ------
         OutputError
-            If this journal cannot be written; the one before stays then.
+            If it cannot be written.
         """
-        if not before._is_saved:
+        if self._journal is not None:
             self._journal.rebase()
             self._is_saved = False
-            before.mark_saved()  # what it holds is in this journal now
 
-    def close(self) -> None:
-        """Stop writing; what is in no file of the user's stays to be restored."""
+    def close(self) -> Path | None:
+        """Stop writing; returns the journal if it holds what is in no file."""
         annotator = self._controller.annotator
         annotator.stepped.disconnect(self._on_step, missing_ok=True)
+        if self._journal is None:
+            return None
+        path = None if self._is_saved else self._journal.path
         self._journal.close(is_clean=self._is_saved)
+        return path
 
     def _on_step(self, *_: Any) -> None:
         self._is_saved = False

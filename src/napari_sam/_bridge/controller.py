@@ -17,13 +17,12 @@ from napari_sam._bridge.actions import Actions
 from napari_sam._bridge.coordinates import PlaneMap
 from napari_sam._bridge.image_source import LayerImageSource
 from napari_sam._bridge.keybindings import KeyBindings
-from napari_sam._bridge.label_layer import is_own_result
 from napari_sam._bridge.label_target import LabelTarget
 from napari_sam._bridge.layer_link import READY_TEXT, LayerLink
 from napari_sam._bridge.mouse import Pointer
 from napari_sam._bridge.navigation import fly_to
-from napari_sam._bridge.preview_layer import HOVERED, OFFERED, PreviewLayer
-from napari_sam._bridge.prompt_layers import PromptLayers, is_own_helper
+from napari_sam._bridge.own_layers import TRANSFORM_EVENTS, OwnLayers
+from napari_sam._bridge.prompt_layers import is_own_helper
 from napari_sam.annotation.annotator import Annotator
 from napari_sam.errors import ImageError, NapariSamError, PhaseError
 
@@ -38,8 +37,6 @@ if TYPE_CHECKING:
     from napari_sam.structures.view_settings import ViewSettings
 
 __all__ = ["READY_TEXT", "PromptController"]
-
-TRANSFORM_EVENTS = ("scale", "translate", "rotate", "shear", "affine")
 
 
 class PromptController:
@@ -72,13 +69,14 @@ class PromptController:
         What keys, buttons and menus can do.
     message_changed : Signal(str)
         One line on what is going on.
-    labels_changed : Signal()
-        Accepted masks go to another layer now.
+    labels_changing, labels_changed : Signal()
+        Accepted masks are about to go to another layer, and do so now.
     stopped : Signal()
         The controller has let go of the viewer.
     """
 
     message_changed: ClassVar[Signal] = Signal(str)
+    labels_changing: ClassVar[Signal] = Signal()
     labels_changed: ClassVar[Signal] = Signal()
     stopped: ClassVar[Signal] = Signal()
 
@@ -103,31 +101,31 @@ class PromptController:
         self.plane_map.plane_key(viewer.dims)  # refuses 3-D before anything is added
         self._target = LabelTarget(viewer, image, self.plane_map, labels)
         self.annotator = Annotator(self._source, self._target.store, runner)
-        self.prompts = PromptLayers(self.plane_map, later)
-        offered = PreviewLayer(self.plane_map, OFFERED)
-        hovered = PreviewLayer(self.plane_map, HOVERED)
-        self._previews = (offered, hovered)
+        self._own = OwnLayers(self.plane_map, later)
+        self.prompts = self._own.prompts
         self.pointer = Pointer(viewer, self.plane_map, self.prompts)
         self._link = LayerLink(
             self._viewer,
             self.plane_map,
             self.annotator,
-            self.prompts,
-            self._previews,
+            self._own,
             self.pointer,
             report,
             later,
         )
         self._link.message_changed.connect(self.message_changed.emit)
         self._link.plane_wanted.connect(self.fly_to_plane)
+        self._link.labels_needed.connect(self.renew_labels)
+        self._target.lost.connect(self._on_labels_lost)
+        for signal, slot in self._link.lasting_pairs(self._target):
+            signal.connect(slot)
         self.actions = Actions(self, self._link)
         self._keys = KeyBindings(self.act)
-        self._is_active = False
-        self._is_stopped = False
-        for preview in self._previews:
-            preview.add_to(viewer)
-        self.prompts.add_to(viewer)
+        self._is_active = self._is_stopped = False
+        self._panels: set[int] = set()
+        self._own.add_to(viewer)
         self.resume()
+        self._panels.clear()
 
     @property
     def is_active(self) -> bool:
@@ -157,12 +155,12 @@ class PromptController:
     @property
     def preview_layer(self) -> Labels | None:
         """Where the mask on offer is shown."""
-        return self._previews[0].layer
+        return self._own.offered.layer
 
     @property
     def hover_layer(self) -> Labels | None:
         """Where the mask under the pointer is shown."""
-        return self._previews[1].layer
+        return self._own.hovered.layer
 
     def attach(self, segmenter: Segmenter) -> None:
         """Use a model; prompts that are there already are answered."""
@@ -171,9 +169,10 @@ class PromptController:
             self._follow_plane()
             self._link.refresh()
 
-    def resume(self) -> None:
-        """Begin to listen; harmless when active or stopped."""
+    def resume(self, panel: object = None) -> None:
+        """Listen to the user, for a panel; harmless when active or stopped."""
         viewer = self._viewer()
+        self._panels.add(id(panel))
         if self._is_active or self._is_stopped or viewer is None:
             return
         if self.image not in viewer.layers or not self.prompts.drop_missing(viewer):
@@ -189,10 +188,13 @@ class PromptController:
         self._link.plane = None
         self._follow_plane()
 
-    def pause(self) -> None:
-        """Stop listening and show nothing; layers and prompts stay."""
-        if not self._is_active:
-            return
+    def pause(self, panel: object = None) -> None:
+        """Stop listening unless another panel is shown; layers and prompts stay."""
+        self._panels.discard(id(panel))
+        if self._is_active and not self._panels:
+            self._rest()
+
+    def _rest(self) -> None:
         if self.plane is not None:
             self.annotator.hover(self.plane, None)
         self._is_active = False
@@ -210,15 +212,18 @@ class PromptController:
         self.release()
         viewer = self._viewer()
         if viewer is not None:
-            self.prompts.remove_from(viewer)
-            for preview in self._previews:
-                preview.remove_from(viewer)
+            self._own.remove_from(viewer)
         self.stopped.emit()
 
     def release(self) -> None:
         """Stop for good without touching any layer."""
-        self.pause()
+        if self._is_active:
+            self._rest()
+        if self._is_stopped:
+            return
         self._is_stopped = True
+        for signal, slot in self._link.lasting_pairs(self._target):
+            signal.disconnect(slot)
         self._target.release()
         self.annotator.detach()
 
@@ -236,9 +241,7 @@ class PromptController:
             If there is nothing to accept, or it cannot be written.
         """
         self._require_active()
-        viewer = self._viewer()
-        if viewer is not None and self.labels_layer not in viewer.layers:
-            self.use_labels(None)
+        self.renew_labels()
         self.annotator.commit()
 
     def discard(self) -> None:
@@ -293,20 +296,33 @@ class PromptController:
             If the layer does not fit the image.
         """
         viewer = self._viewer()
-        if viewer is None or not self._target.use(viewer, layer):
+        if viewer is None or layer == self.labels_layer:
             return
-        self.annotator.replace_labels(self._target.store)
+        store = self._target.store_on(viewer, layer)
+        self.labels_changing.emit()
+        self._target.put(store)
+        self.annotator.replace_labels(store)
         if self._is_active:
             self._bind_keys()
-            self._link.adopt()
+        self._link.adopt_anew()
         self.labels_changed.emit()
+
+    def renew_labels(self) -> None:
+        """Write to a new layer if the user removed the one at hand."""
+        if self._target.is_gone:
+            self.use_labels(None)
+
+    def _on_labels_lost(self) -> None:
+        self.message_changed.emit(
+            "The labels layer has another shape now: a new layer takes its place."
+        )
+        self._later(lambda: self.use_labels(None))
 
     def _connections(self, viewer: ViewerModel | None) -> list[tuple[Any, Any]]:
         """List what is listened to while active, and who listens."""
         events = self.image.events
         pairs: list[tuple[Any, Any]] = [
             *self._link.pairs(),
-            *self._link.target_pairs(self._target),
             (events.data, self._on_image_data),
             *((getattr(events, name), self._on_transform) for name in TRANSFORM_EVENTS),
         ]
@@ -326,14 +342,6 @@ class PromptController:
         if viewer is not None:
             helpers = [layer for layer in viewer.layers if is_own_helper(layer)]
             self._keys.bind(viewer, [self.image, *helpers, self.labels_layer])
-
-    def _own_layers(self) -> list[Any]:
-        own = [
-            self.prompts.points,
-            self.prompts.shapes,
-            *(preview.layer for preview in self._previews),
-        ]
-        return [layer for layer in own if layer is not None]
 
     def _require_active(self) -> None:
         if not self._is_active:
@@ -387,12 +395,5 @@ class PromptController:
 
     def _on_transform(self, event: Any = None) -> None:
         """Let our own layers follow an image that was scaled or moved."""
-        place = self.plane_map.transforms()
-        own: list[Any] = [self.prompts.points, self.prompts.shapes]
-        if is_own_result(self.labels_layer):
-            own.append(self.labels_layer)
-        for layer in own:
-            for name in TRANSFORM_EVENTS if layer is not None else ():
-                setattr(layer, name, place[name])
-        for preview in self._previews:
-            preview.follow_image()
+        self._own.follow_image(self.labels_layer)
+        self._link.attempt(self._target.check)

@@ -62,8 +62,9 @@ class FolderFiles:
         opened : OpenImage
             Whose.
         then : callable
-            Called with the copies of replaced files of others; at once, if nothing
-            has changed since the last time.
+            Called with the copies of replaced files: those of others, and our own if
+            the labels are those of another layer now. At once, if nothing has changed
+            since the last time.
         failed : callable
             Called with the error; the image counts as changed still.
         is_forced : bool
@@ -78,16 +79,17 @@ class FolderFiles:
             self._mark(opened, snapshot)
             then(copies)
 
+        is_other = snapshot.array is not opened.array
         self._errands.submit(
-            lambda _: self._write(opened, snapshot),
+            lambda _: self._write(opened, snapshot, is_older_kept=is_other),
             priority=Priority.INTERACTIVE,
             lane=self._lane,
             on_result=written,
             on_error=failed,
         )
 
-    def save_now(self, opened: OpenImage) -> None:
-        """Write what has changed before returning.
+    def save_now(self, opened: OpenImage) -> list[Path]:
+        """Write what has changed before returning; returns copies as `save`.
 
         Raises
         ------
@@ -95,9 +97,12 @@ class FolderFiles:
             If it cannot be written.
         """
         snapshot = take_snapshot(opened)
-        if snapshot.fingerprint != opened.saved:
-            self._write(opened, snapshot)
-            self._mark(opened, snapshot)
+        if snapshot.fingerprint == opened.saved:
+            return []
+        is_other = snapshot.array is not opened.array
+        copies = self._write(opened, snapshot, is_older_kept=is_other)
+        self._mark(opened, snapshot)
+        return copies
 
     def read(
         self,
@@ -120,11 +125,18 @@ class FolderFiles:
         self._errands.forget(self._lane)
 
     def _mark(self, opened: OpenImage, snapshot: Snapshot) -> None:
-        opened.saved = snapshot.fingerprint
+        opened.saved, opened.array = snapshot.fingerprint, snapshot.array
         # The user may have gone on working while the files were written.
         if take_snapshot(opened).fingerprint == opened.saved:
             self.saved.emit(opened)
 
-    def _write(self, opened: OpenImage, snapshot: Snapshot) -> list[Path]:
-        pixels = opened.content.pixels
-        return write_snapshot(self._project, opened.entry, pixels, snapshot)
+    def _write(
+        self, opened: OpenImage, snapshot: Snapshot, *, is_older_kept: bool
+    ) -> list[Path]:
+        return write_snapshot(
+            self._project,
+            opened.entry,
+            opened.content.pixels,
+            snapshot,
+            is_older_kept=is_older_kept,
+        )

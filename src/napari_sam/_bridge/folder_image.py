@@ -53,6 +53,11 @@ class FileContent:
     annotation: AnnotationState | None = None
     notices: tuple[str, ...] = ()
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of its label image."""
+        return (*self.pixels.stack_shape, *self.pixels.plane_shape)
+
 
 @dataclass(eq=False)
 class OpenImage:
@@ -69,6 +74,9 @@ class OpenImage:
         Who prompts it, or did so last.
     saved : str
         Fingerprint of what the files hold.
+    array : array
+        Whose labels the files hold. Those of another one (of a layer that the user
+        chose, of a new one after ours was removed) do not go on from them.
     """
 
     content: FileContent
@@ -76,13 +84,14 @@ class OpenImage:
     labels: Labels
     controller: PromptController | None = None
     saved: str = ""
+    array: Any = None
 
     @property
     def labels_now(self) -> Labels:
         """Where objects go: the user may have chosen another layer of this shape."""
         if self.controller is not None:
             chosen = self.controller.labels_layer
-            if tuple(chosen.data.shape) == tuple(self.labels.data.shape):
+            if tuple(chosen.data.shape) == self.content.shape:
                 return chosen
         return self.labels
 
@@ -172,16 +181,16 @@ def open_content(content: FileContent, images: list[Image]) -> OpenImage:
     """Make the labels layer that belongs to the image layers."""
     from napari.layers import Labels
 
-    pixels, labels = content.pixels, content.labels
+    labels = content.labels
     if labels is None:
-        labels = np.zeros((*pixels.stack_shape, *pixels.plane_shape), np.uint32)
+        labels = np.zeros(content.shape, np.uint32)
     layer = Labels(
         labels,
         name=content.entry.labels.stem,
         metadata=_about("objects"),
-        **_place(pixels),
+        **_place(content.pixels),
     )
-    return OpenImage(content, images, layer)
+    return OpenImage(content, images, layer, array=layer.data)
 
 
 def first_plane(pixels: ImageFile) -> PlaneKey:

@@ -191,11 +191,12 @@ class FolderSession:
             Whether everything is on disk now. If not, the user was told.
         """
         try:
-            if self._open is not None:
-                self._files.save_now(self._open)
+            copies = [] if self._open is None else self._files.save_now(self._open)
         except NapariSamError as error:
             self._tell_unsaved(error)
             return False
+        if copies:
+            self._tell(_kept(copies))
         return True
 
     def close(self) -> bool:
@@ -250,7 +251,7 @@ class FolderSession:
 
         def saved(copies: list[Path]) -> None:
             self._enter("")
-            self._news += [f"The older file is kept as {copy.name}." for copy in copies]
+            self._news += [_kept(copies)] if copies else []
             then()
 
         def failed(error: Exception) -> None:
@@ -365,3 +366,11 @@ class FolderSession:
     def _enter(self, task: str) -> None:
         self._task = task
         self.changed.emit()
+
+
+def _kept(copies: list[Path]) -> str:
+    """Tell where what was in replaced files is now."""
+    names = " and ".join(copy.name for copy in copies)
+    if len(copies) == 1:
+        return f"The older file is kept as {names}."
+    return f"The older files are kept as {names}."

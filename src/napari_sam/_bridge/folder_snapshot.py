@@ -5,29 +5,24 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_sam._bridge.annotation_record import state_of
+from napari_sam._bridge.annotation_record import planes_with_labels, state_of
 from napari_sam.annotation.history import DraftChange
-from napari_sam.annotation.object_changes import measured
-from napari_sam.annotation.objects import ObjectChange
-from napari_sam.annotation.ports import PlaneKey
+from napari_sam.annotation.snapshot import recall
 from napari_sam.annotation.state import AnnotationState
 from napari_sam.io.annotation_file import save_annotation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from napari_sam._bridge.folder_image import OpenImage
     from napari_sam.annotation.annotator import Annotator
-    from napari_sam.annotation.objects import AnnotatedObject
     from napari_sam.io.folder_images import FolderImage
     from napari_sam.io.folder_project import FolderProject
     from napari_sam.io.image_file import ImageFile
-    from napari_sam.structures.arrays import HalfOpenBox
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,16 +35,20 @@ class Snapshot:
     annotation : AnnotationState
     fingerprint : str
         Equal for equal labels, objects and prompts.
+    array : array
+        What `labels` is a copy of; only to be told from others.
     """
 
     labels: np.ndarray
     annotation: AnnotationState
     fingerprint: str
+    array: Any
 
 
 def take_snapshot(opened: OpenImage) -> Snapshot:
     """Copy everything that is to be saved, from wherever the user works now."""
-    labels = np.array(opened.labels_now.data)
+    array = opened.labels_now.data
+    labels = np.array(array)
     content = opened.content
     if opened.controller is not None:
         state = state_of(opened.controller)
@@ -62,28 +61,41 @@ def take_snapshot(opened: OpenImage) -> Snapshot:
         dtype=str(labels.dtype),
         image_name=content.pixels.path.name,
         image_path=str(content.pixels.path),
-        labels={plane: labels[plane.index] for plane in _planes(labels)},
+        labels=planes_with_labels(labels),
     )
-    return Snapshot(labels, state, _fingerprint(state, labels))
+    return Snapshot(labels, state, _fingerprint(state, labels), array)
 
 
 def write_snapshot(
-    project: FolderProject, entry: FolderImage, pixels: ImageFile, snapshot: Snapshot
+    project: FolderProject,
+    entry: FolderImage,
+    pixels: ImageFile,
+    snapshot: Snapshot,
+    *,
+    is_older_kept: bool = False,
 ) -> list[Path]:
-    """Write labels and annotation; returns copies of replaced files of others.
+    """Write labels and annotation; returns the copies of replaced files.
+
+    Files of others are copied before they are replaced, and with `is_older_kept` our
+    own as well.
 
     Raises
     ------
-    OutputError, LabelsError
+    LabelsError
+        If the labels do not fit the image; nothing is written then.
+    OutputError
         If one of them cannot be written.
     """
     copies = [
-        project.write_labels(entry, snapshot.labels, pixels),
+        project.write_labels(
+            entry, snapshot.labels, pixels, is_older_kept=is_older_kept
+        ),
         project.write_annotation(
             entry,
             lambda path: save_annotation(
                 path, snapshot.annotation, is_other_replaced=True
             ),
+            is_older_kept=is_older_kept,
         ),
     ]
     return [copy for copy in copies if copy is not None]
@@ -108,36 +120,13 @@ def restore_known(
     """
     if known is not None:
         annotator.settings = known.settings
-        _restore_objects(annotator, known.objects, labels)
+        recall(annotator, known.objects)
         for draft in (*known.other_drafts, known.draft):
             if draft is not None:
                 before = annotator.ledger.drafts.get(draft.plane)
                 annotator.take_draft(DraftChange(before, draft))
-    for plane in _planes(labels):
-        if labels[plane.index].any():
-            annotator.adopt(plane, (labels.shape[-2], labels.shape[-1]))
-
-
-def _restore_objects(
-    annotator: Annotator, objects: Iterable[AnnotatedObject], labels: np.ndarray
-) -> None:
-    found: dict[PlaneKey, dict[int, tuple[HalfOpenBox, int]]] = {}
-    changes = []
-    for item in objects:
-        if item.plane not in found:
-            plane = labels[item.plane.locate(slice(None), slice(None))]
-            found[item.plane] = {i: (box, area) for i, box, area in measured(plane)}
-        if found[item.plane].get(item.object_id) == (item.box, item.area):
-            changes.append(ObjectChange(annotator.objects.get(item.key), item))
-    annotator.ledger.note(changes)
-    annotator.objects_changed.emit(tuple(changes))
-
-
-def _planes(labels: np.ndarray) -> Iterator[PlaneKey]:
-    """Keys of all planes along the last two axes."""
-    n_axes = labels.ndim - 2
-    for index in np.ndindex(labels.shape[:-2]):
-        yield PlaneKey(axes=(n_axes, n_axes + 1), index=index)
+    for plane in planes_with_labels(labels):
+        annotator.adopt(plane, (labels.shape[-2], labels.shape[-1]))
 
 
 def _fingerprint(state: AnnotationState, labels: np.ndarray) -> str:

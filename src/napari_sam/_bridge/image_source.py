@@ -96,6 +96,12 @@ class LayerImageSource:
         if axis is not None:
             sides[axis] = 1
         self.shape = tuple(sides)
+        if 0 in self.shape:
+            msg = (
+                f"The image {layer.name!r} has the shape {self.shape}: without pixels "
+                "there is nothing to segment."
+            )
+            raise ImageError(msg)
         self.factors = tuple(
             full / size for full, size in zip(finest, self.shape, strict=True)
         )

@@ -20,7 +20,7 @@ from napari_sam._bridge.preview_layer import PLUGIN_NAME
 from napari_sam.errors import LabelsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from napari.layers import Labels
 
@@ -62,16 +62,23 @@ class LayerLabelStore:
     replaced : Signal()
         The layer has another array now, or was changed in a way that cannot be told:
         earlier edits must not be taken back any more.
+    lost : Signal()
+        The layer's array has another shape now: it is no place for this image.
+    is_present : callable
+        Whether the layer is still in the viewer; nothing is written elsewhere.
     """
 
     changed: ClassVar[Signal] = Signal()
     painted: ClassVar[Signal] = Signal(tuple)
     replaced: ClassVar[Signal] = Signal()
+    lost: ClassVar[Signal] = Signal()
 
     def __init__(self, layer: Labels, plane_map: PlaneMap) -> None:
         check_alignment(layer, plane_map)
         self.layer = layer
         self.axes: tuple[int, int] = (plane_map.ndim - 2, plane_map.ndim - 1)
+        self.is_present: Callable[[], bool] = lambda: True
+        self._shape = tuple(layer.data.shape)
         self._highest: int | None = None
         self._is_writing = False
         layer.events.paint.connect(self._on_paint)
@@ -119,6 +126,9 @@ class LayerLabelStore:
 
     def read(self, key: PlaneKey, box: HalfOpenBox) -> LabelImage:
         """Return a copy of the labels inside a box of a plane."""
+        if not self._fits:
+            # Somebody may ask before all have heard of it: there is nothing here.
+            return np.zeros((box[2] - box[0], box[3] - box[1]), self.layer.data.dtype)
         return np.array(self.layer.data[_window(key, box)])
 
     def write(self, key: PlaneKey, edit: LabelEdit) -> None:
@@ -152,6 +162,12 @@ class LayerLabelStore:
 
     def _check_writable(self, edit: LabelEdit) -> None:
         layer = self.layer
+        if not (self._fits and self.is_present()):
+            msg = (
+                f"The labels layer {layer.name!r} was removed or has another shape. "
+                "Choose another labels layer, or begin a new object for a new one."
+            )
+            raise LabelsError(msg)
         if getattr(layer, "locked", False) or not layer.editable:
             msg = (
                 f"The labels layer {layer.name!r} is locked. Unlock it, or choose "
@@ -213,16 +229,30 @@ class LayerLabelStore:
             after = np.array(self.layer.data)
         return edits_between(before, after, self.axes)
 
+    def forget_id(self, object_id: int) -> None:
+        """Take note that no pixel has an id any more: the highest one is free again."""
+        if self._highest == object_id:
+            self._highest -= 1
+
+    @property
+    def _fits(self) -> bool:
+        """Whether the array has the image's shape still."""
+        return tuple(self.layer.data.shape) == self._shape
+
     def _on_change(self, event: Any = None) -> None:
-        if not self._is_writing:
+        if not self._is_writing and self._fits:
             self.changed.emit()
 
     def _on_data(self, event: Any = None) -> None:
         """Forget what is known of another array; its ids are counted when needed."""
         self._highest = None
-        if not self._is_writing:
-            forget_history(self.layer)
+        if self._is_writing:
+            return
+        forget_history(self.layer)
+        if self._fits:
             self.replaced.emit()
+        else:
+            self.lost.emit()
 
 
 def forget_history(layer: Labels) -> None:

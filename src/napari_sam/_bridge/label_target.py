@@ -3,11 +3,16 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from psygnal import Signal
 
-from napari_sam._bridge.label_layer import LayerLabelStore, make_label_layer
+from napari_sam._bridge.label_layer import (
+    LayerLabelStore,
+    check_alignment,
+    make_label_layer,
+)
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -33,13 +38,14 @@ class LabelTarget:
     Attributes
     ----------
     store : LayerLabelStore
-    changed, painted, replaced : Signal
+    changed, painted, replaced, lost : Signal
         Those of the present store.
     """
 
     changed: ClassVar[Signal] = Signal()
     painted: ClassVar[Signal] = Signal(tuple)
     replaced: ClassVar[Signal] = Signal()
+    lost: ClassVar[Signal] = Signal()
 
     def __init__(
         self,
@@ -48,9 +54,10 @@ class LabelTarget:
         plane_map: PlaneMap,
         layer: Labels | None = None,
     ) -> None:
+        self._viewer = weakref.ref(viewer)
         self._image = image
         self._map = plane_map
-        self.store = self._store_on(viewer, layer)
+        self.store = self.store_on(viewer, layer)
         self._follow()
 
     @property
@@ -62,22 +69,26 @@ class LabelTarget:
     def axes(self, axes: tuple[int, int]) -> None:
         self.store.axes = axes
 
-    def use(self, viewer: ViewerModel, layer: Labels | None) -> bool:
-        """Write to another layer, None being a new one; whether it is another.
+    @property
+    def is_gone(self) -> bool:
+        """Whether the layer was removed from the viewer."""
+        return not self._is_in_viewer(self.store.layer)
 
-        Raises
-        ------
-        LabelsError
-            If the layer does not fit the image; the present one stays.
-        """
-        if layer is not None and layer == self.store.layer:
-            return False
-        store = self._store_on(viewer, layer)
+    def _is_in_viewer(self, layer: Labels) -> bool:
+        viewer = self._viewer()
+        return viewer is None or layer in viewer.layers
+
+    def put(self, store: LayerLabelStore) -> None:
+        """Write to another store from now on."""
         store.axes = self.store.axes
         self.release()
         self.store = store
         self._follow()
-        return True
+
+    def check(self) -> None:
+        """Raise LabelsError unless the layer lies on the image."""
+        if not self.is_gone:
+            check_alignment(self.store.layer, self._map)
 
     def release(self) -> None:
         """Stop listening to the layer."""
@@ -86,6 +97,8 @@ class LabelTarget:
         self.store.disconnect()
 
     def _follow(self) -> None:
+        store = self.store
+        store.is_present = lambda: self._is_in_viewer(store.layer)
         for theirs, ours in self._relays():
             theirs.connect(ours)
 
@@ -95,6 +108,7 @@ class LabelTarget:
             (store.changed, self._on_changed),
             (store.painted, self._on_painted),
             (store.replaced, self._on_replaced),
+            (store.lost, self._on_lost),
         ]
 
     # Methods, not the signals' own `emit`: psygnal tries that out while connecting.
@@ -107,7 +121,17 @@ class LabelTarget:
     def _on_replaced(self) -> None:
         self.replaced.emit()
 
-    def _store_on(self, viewer: ViewerModel, layer: Labels | None) -> LayerLabelStore:
+    def _on_lost(self) -> None:
+        self.lost.emit()
+
+    def store_on(self, viewer: ViewerModel, layer: Labels | None) -> LayerLabelStore:
+        """Return a store on a layer, None being a new one.
+
+        Raises
+        ------
+        LabelsError
+            If the layer does not fit the image.
+        """
         if layer is not None:
             return LayerLabelStore(layer, self._map)
         layer = make_label_layer(self._map, self._image.name)

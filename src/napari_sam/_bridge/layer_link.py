@@ -16,7 +16,7 @@ from psygnal import Signal
 
 from napari_sam._bridge.prompt_layers import POSITIVE
 from napari_sam.annotation.commit_policy import ALL_TAKEN
-from napari_sam.annotation.phases import Editing, Loading
+from napari_sam.annotation.phases import Editing, Loading, Ready
 from napari_sam.errors import NapariSamError
 from napari_sam.structures.drawn import DrawnPrompts, DrawnShape, ShapeKind
 
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from napari_sam._bridge.coordinates import PlaneMap
     from napari_sam._bridge.label_target import LabelTarget
     from napari_sam._bridge.mouse import Pointer
-    from napari_sam._bridge.preview_layer import PreviewLayer
-    from napari_sam._bridge.prompt_layers import CollectedPrompts, PromptLayers
+    from napari_sam._bridge.own_layers import OwnLayers
+    from napari_sam._bridge.prompt_layers import CollectedPrompts
     from napari_sam.annotation.annotator import Annotator
     from napari_sam.annotation.draft import Draft
     from napari_sam.annotation.objects import AnnotatedObject
@@ -53,9 +53,8 @@ class LayerLink:
     viewer : weak reference to napari.components.ViewerModel
     plane_map : PlaneMap
     annotator : Annotator
-    prompts : PromptLayers
-    previews : (PreviewLayer, PreviewLayer)
-        For the mask on offer, and for the one under the pointer.
+    own : OwnLayers
+        Prompts and previews.
     pointer : Pointer
     report : callable
         Takes an exception to the user.
@@ -68,18 +67,20 @@ class LayerLink:
         One line on what is going on.
     plane_wanted : Signal(PlaneKey)
         Something happened on a plane that is not shown.
+    labels_needed : Signal()
+        An object begins, which has to be written somewhere.
     """
 
     message_changed: ClassVar[Signal] = Signal(str)
     plane_wanted: ClassVar[Signal] = Signal(object)
+    labels_needed: ClassVar[Signal] = Signal()
 
     def __init__(
         self,
         viewer: weakref.ref[ViewerModel],
         plane_map: PlaneMap,
         annotator: Annotator,
-        prompts: PromptLayers,
-        previews: tuple[PreviewLayer, PreviewLayer],
+        own: OwnLayers,
         pointer: Pointer,
         report: Callable[[Exception], None],
         later: Callable[[Callable[[], None]], None],
@@ -87,24 +88,22 @@ class LayerLink:
         self._viewer = viewer
         self._map = plane_map
         self._annotator = annotator
-        self._prompts = prompts
-        self._offered, self._hovered = previews
+        self._prompts = own.prompts
+        self._offered, self._hovered = own.offered, own.hovered
         self._pointer = pointer
         self._report = report
         self._later = later
         self._waiting: deque[tuple[PlaneKey, tuple[float, float], int]] = deque()
+        self._adopted: set[PlaneKey] = set()
         self.plane: PlaneKey | None = None
 
     def pairs(self) -> list[tuple[Any, Any]]:
-        """List what is listened to, and who listens."""
+        """List what is listened to while the panel is shown, and who listens."""
         annotator, pointer = self._annotator, self._pointer
         return [
-            (annotator.draft_changed, self._show_draft),
             (annotator.answer_changed, self._show_offer),
             (annotator.hovered, self._show_hovered),
             (annotator.embedding_changed, self._on_embedding),
-            (annotator.accepted, self._on_accepted),
-            (annotator.failed, self._on_failed),
             (self._prompts.changed, self.refresh),
             (pointer.hovered, self._hover),
             (pointer.left, self._leave),
@@ -113,10 +112,19 @@ class LayerLink:
             (pointer.picked, self._pick),
         ]
 
-    def target_pairs(self, target: LabelTarget) -> list[tuple[Any, Any]]:
-        """List what is listened to of the labels, and who listens."""
+    def lasting_pairs(self, target: LabelTarget) -> list[tuple[Any, Any]]:
+        """List what is listened to as long as there is an annotator, and who listens.
+
+        Nothing may be missed while the panel is hidden: a brush stroke that nobody
+        noted could not be undone, and prompts that another panel's undo brings back
+        have to be in the layers.
+        """
+        annotator = self._annotator
         return [
-            (target.changed, self._annotator.announce),
+            (annotator.draft_changed, self._show_draft),
+            (annotator.accepted, self._on_accepted),
+            (annotator.failed, self._on_failed),
+            (target.changed, annotator.announce),
             (target.painted, self._on_painted),
             (target.replaced, self._on_replaced),
         ]
@@ -136,10 +144,17 @@ class LayerLink:
 
     def adopt(self) -> None:
         """Take objects that are in the labels already into the table."""
-        if self.plane is not None:
-            shape = self._map.plane_shape(self.plane)
-            if shape[0] * shape[1] <= MAX_ADOPTED_PX:
-                self._annotator.adopt(self.plane, shape)
+        if self.plane is None or self.plane in self._adopted:
+            return
+        self._adopted.add(self.plane)
+        shape = self._map.plane_shape(self.plane)
+        if shape[0] * shape[1] <= MAX_ADOPTED_PX:
+            self._annotator.adopt(self.plane, shape)
+
+    def adopt_anew(self) -> None:
+        """Take objects into the table: the labels are others now."""
+        self._adopted.clear()
+        self.adopt()
 
     def refresh(self) -> None:
         """Read the prompts of the plane shown and ask for their mask."""
@@ -173,6 +188,7 @@ class LayerLink:
             # Each click is an object of its own: this one waits for its turn.
             self._waiting.append((plane, yx, label))
             return
+        self.labels_needed.emit()
         self._annotator.add_point(plane, yx, label)
         self._tell(self._prompts.collect(plane))
 
@@ -230,6 +246,8 @@ class LayerLink:
         viewer, phase = self._viewer(), self._annotator.phase
         if shown is None or viewer is None or not isinstance(phase, Editing):
             self._offered.clear()
+            if isinstance(phase, Ready) and not self._annotator.is_embedding:
+                self.message_changed.emit(READY_TEXT)
             return
         self._hovered.clear()
         self._offered.show(viewer, phase.plane, shown.mask)
@@ -275,7 +293,7 @@ class LayerLink:
 
     def _on_replaced(self) -> None:
         self._annotator.labels_replaced()
-        self.adopt()
+        self.adopt_anew()
 
     def _tell(self, found: CollectedPrompts) -> None:
         if found.is_only_negative:

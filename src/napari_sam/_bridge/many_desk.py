@@ -177,7 +177,7 @@ class ManyDesk:
     def split_confident(self, min_iou: float, min_stability: float) -> None:
         """Fill in the sure proposals of the plane shown as locked objects."""
         plane = self.controller.plane
-        if plane is not None and self.attempt(self._renew_labels):
+        if plane is not None and self.attempt(self.controller.renew_labels):
             self.attempt(self.book.split_confident, plane, min_iou, min_stability)
 
     def activate_layer(self) -> None:
@@ -222,7 +222,7 @@ class ManyDesk:
             where = "any plane" if scope is Scope.ALL else "the plane shown"
             msg = f"The layer {layer.name!r} has nothing usable on {where}."
             raise PromptError(msg)
-        self._renew_labels()
+        self.controller.renew_labels()
         self._batch_model = model_name(segmenter)
         self._batch.start(
             segmenter,
@@ -307,14 +307,8 @@ class ManyDesk:
         plane, proposals = self.controller.plane, self.proposals
         if plane is None or proposals is None:
             return
-        if self.attempt(self._renew_labels):
+        if self.attempt(self.controller.renew_labels):
             self.attempt(action, plane, ids or proposals.visible_ids())
-
-    def _renew_labels(self) -> None:
-        """Make a new labels layer if the user removed the one written to."""
-        viewer = self.controller.viewer
-        if viewer is not None and self.controller.labels_layer not in viewer.layers:
-            self.controller.use_labels(None)
 
     def _repaint(self) -> None:
         self.layer.refresh()

@@ -63,10 +63,13 @@ class PromptLayers:
         A prompt was added, moved, removed, or changed its polarity.
     polarity_changed : Signal(str)
         What the next point or scribble will be.
+    tool_changed : Signal(str)
+        One of `TOOLS` was taken up, here or in napari's own controls.
     """
 
     changed: ClassVar[Signal] = Signal()
     polarity_changed: ClassVar[Signal] = Signal(str)
+    tool_changed: ClassVar[Signal] = Signal(str)
 
     def __init__(
         self,
@@ -113,13 +116,19 @@ class PromptLayers:
         self._known.clear()
 
     def forget(self, layer: Layer) -> bool:
-        """Do without a layer that the user removed; whether it was one of ours."""
+        """Do without a layer that the user removed; whether it was one of ours.
+
+        That is told later: a viewer that is closing removes all layers, which is no
+        wish to remove prompts.
+        """
         is_ours = False
         if self.points is not None and layer == self.points:
             self.points, is_ours = None, True
         elif self.shapes is not None and layer == self.shapes:
             self._shapes, is_ours = None, True
-        if is_ours:
+        if is_ours and self._later is not None:
+            self._later(self._announce)
+        elif is_ours:
             self._announce()
         return is_ours
 
@@ -158,6 +167,7 @@ class PromptLayers:
                 (events.data, self._on_points),
                 (events.features, self._on_point_features),
                 (events.feature_defaults, self._on_point_default),
+                (events.mode, self._on_mode),
             ]
         if self.shapes is not None:
             events = self.shapes.events
@@ -165,6 +175,7 @@ class PromptLayers:
                 (events.data, self._on_shapes),
                 (events.features, self._on_shape_features),
                 (events.feature_defaults, self._on_shape_default),
+                (events.mode, self._on_mode),
             ]
         return pairs
 
@@ -334,6 +345,12 @@ class PromptLayers:
                 if self.points is not None:
                     prompt_points.set_next_point(self.points, polarity_of(self.shapes))
             self.polarity_changed.emit(self.polarity)
+
+    def _on_mode(self, event: Any) -> None:
+        mode = str(event.mode)
+        tools = {"add": "point"} | {mode: tool for tool, mode in SHAPE_MODES.items()}
+        if mode in tools:
+            self.tool_changed.emit(tools[mode])
 
     def _announce(self) -> None:
         if self._is_silent:

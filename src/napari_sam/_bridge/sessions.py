@@ -18,6 +18,7 @@ from napari_sam._bridge.autosave import Autosave
 from napari_sam._bridge.controller import PromptController
 from napari_sam._bridge.coordinates import PlaneMap
 from napari_sam._bridge.image_source import LayerImageSource
+from napari_sam._bridge.left_work import LeftWork
 from napari_sam._bridge.model_holder import LoadedModel, ModelHolder
 from napari_sam._bridge.model_segmenter import ModelSpec, load_segmenter
 from napari_sam._bridge.preferences import (
@@ -28,8 +29,7 @@ from napari_sam._bridge.preferences import (
 from napari_sam._bridge.result_layer import make_result_layer, region_mask
 from napari_sam.annotation.grid_run import GridResult, GridRun
 from napari_sam.annotation.jobs import ModelThread
-from napari_sam.annotation.snapshot import recall
-from napari_sam.errors import Cancelled, NapariSamError, OutputError, PhaseError
+from napari_sam.errors import Cancelled, NapariSamError, PhaseError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -107,6 +107,7 @@ class ViewerSession:
         self._grid_order: _GridOrder | None = None
         self.controller: PromptController | None = None
         self.autosave: Autosave | None = None
+        self._left = LeftWork(self.report)
         self.checkpoints: list[Path] = []
         self.last_error = ""
         self._n_holders = 0
@@ -224,8 +225,10 @@ class ViewerSession:
         controller.annotator.settings = commit_rule()
         controller.annotator.is_hover_on = begins_with_hover()
         controller.stopped.connect(self._on_controller_stopped)
+        controller.labels_changing.connect(self._leave_labels)
+        controller.labels_changed.connect(self._begin_autosave)
         self.controller = controller
-        self._begin_autosave(controller)
+        self._begin_autosave()
         self.controller_changed.emit(controller)
         if self.models.has(spec):
             self._on_model_changed(self.models.status)
@@ -311,21 +314,19 @@ class ViewerSession:
             self._grid_order = None
             self.grid_finished.emit(None, None, _reason(error))
 
-    def _begin_autosave(self, controller: PromptController) -> None:
-        """Write a journal; it takes the place of one on the same labels."""
-        before, self.autosave = self.autosave, None
-        if keeps_journal():
-            self.autosave = Autosave(controller, self.report)
-        if before is None:
-            return
-        if before.labels == controller.labels_layer:
-            recall(controller.annotator, before.objects)
-        if self.autosave is not None and before.labels == controller.labels_layer:
-            try:
-                self.autosave.continue_from(before)
-            except OutputError as error:
-                self.report(error)
-        before.close()
+    def _begin_autosave(self) -> None:
+        """Write a journal of the labels that are annotated from now on."""
+        self._leave_labels()
+        if self.controller is not None:
+            self.autosave = Autosave(
+                self.controller, self.report, is_written=keeps_journal()
+            )
+            self._left.come_back(self.controller, self.autosave)
+
+    def _leave_labels(self) -> None:
+        """Remember the labels annotated so far; they may be taken up again."""
+        self._left.leave(self.autosave)
+        self.autosave = None
 
     def _on_controller_stopped(self) -> None:
         self.controller = None

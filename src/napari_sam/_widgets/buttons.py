@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QAbstractButton, QCheckBox, QPushButton
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ class ActionButton(QPushButton):
         self, text: str, tooltip: str, *, action: str = "", is_checkable: bool = False
     ) -> None:
         super().__init__(text)
+        # After a click the keyboard stays with the viewer: Space is for panning there.
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.setCheckable(is_checkable)
         self.action = action
         self.keyed = _KeyedTooltip(self, tooltip)
@@ -73,6 +76,7 @@ class ActionCheckBox(QCheckBox):
 
     def __init__(self, text: str, tooltip: str, *, action: str = "") -> None:
         super().__init__(text)
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.action = action
         self.keyed = _KeyedTooltip(self, tooltip)
 

@@ -45,5 +45,11 @@ class FieldFilter(IgnoreWheel):
 
 def is_letter(event: Any) -> bool:
     """Whether a key event would type something, other than a space."""
+    commands = (
+        Qt.KeyboardModifier.ControlModifier
+        | Qt.KeyboardModifier.AltModifier
+        | Qt.KeyboardModifier.MetaModifier
+    )
     text = event.text()
-    return bool(text.strip()) and text.isprintable()
+    is_command = bool(event.modifiers() & commands)
+    return bool(text.strip()) and text.isprintable() and not is_command

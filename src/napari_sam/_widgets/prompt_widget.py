@@ -99,7 +99,7 @@ class PromptWidget(Dock):
         self._show_keys()  # they may have been changed in the preferences
         self._follow_controller(self.session.controller)
         if self._controller is not None:
-            self._controller.resume()
+            self._controller.resume(self)
         if isinstance(self.session.models.status, NoModel) and self.model.is_packaged:
             # The package's own model is small: it is ready when Start is pressed.
             self.session.use_model(self.model.spec)
@@ -107,7 +107,7 @@ class PromptWidget(Dock):
     def left(self) -> None:
         """Let go of session and viewer; layers and prompts stay."""
         if self._controller is not None:
-            self._controller.pause()
+            self._controller.pause(self)
         self._follow_controller(None)
         self.seen.close()
         self.model.disconnect()
@@ -210,6 +210,8 @@ class PromptWidget(Dock):
             binder.follow(controller)
         self.record.show_controller(controller)
         self.restore.show_controller(controller)
+        if controller is not None and self.isVisible():
+            controller.resume(self)  # as long as one panel shows it
         if controller is None:
             self.source.expand(animate=False)
         else:
@@ -227,6 +229,7 @@ class PromptWidget(Dock):
             (controller.message_changed, self._show_message),
             (controller.labels_changed, self._show_labels),
             (controller.prompts.polarity_changed, self._show_polarity),
+            (controller.prompts.tool_changed, self.tools.show_tool),
             (controller.annotator.phase_changed, self._show_state),
             (controller.annotator.embedding_changed, self._show_state),
             (controller.annotator.options_changed, self._show_hover),

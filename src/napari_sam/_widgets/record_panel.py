@@ -51,7 +51,8 @@ class RecordPanel(QWidget):
         )
         self.open = ActionButton(
             "Open annotation ...",
-            "Go on with an annotation file of this image, instead of the objects here.",
+            "Go on with an annotation file of this image, instead of the objects here; "
+            "undo takes it back.",
         )
         self.save.clicked.connect(self._ask_where_to_save)
         self.open.clicked.connect(self._ask_what_to_open)
@@ -125,7 +126,9 @@ class RestoreOffer(QFrame):
         self.text = QLabel()
         self.text.setWordWrap(True)
         self.restore = ActionButton(
-            "Restore", "Bring back labels, objects and prompts instead of those here."
+            "Restore",
+            "Bring back labels, objects and prompts instead of those here; undo takes "
+            "it back.",
         )
         self.forget = ActionButton("Forget", "Delete what was left behind, for good.")
         self.restore.clicked.connect(self._restore)
@@ -160,7 +163,9 @@ class RestoreOffer(QFrame):
             return
         notices: list[str] = []
         if self._attempt(lambda: notices.extend(autosave.restore(offer))):
-            self._tell(" ".join(["The work was restored.", *notices]))
+            self._tell(
+                " ".join(["The work was restored; undo takes it back.", *notices])
+            )
         self.show_controller(self._session.controller)
 
     def _forget(self) -> None:

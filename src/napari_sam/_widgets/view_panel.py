@@ -192,6 +192,8 @@ class ViewPanel(QWidget):
             (event.connect if is_wanted else event.disconnect)(self._on_layer_limits)
 
     def _show_thumbnail(self) -> None:
+        if not self.isVisible():
+            return  # nothing is read for a folded panel; it is drawn when it opens
         if self._layer is None or self._plane is None:
             self.thumbnail.clear_picture()
             return

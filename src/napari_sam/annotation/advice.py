@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_sam.annotation.planning import overlaps_at
+from napari_sam.annotation.commit_policy import LabelMode
+from napari_sam.annotation.planning import is_of_class, overlaps_at
 
 if TYPE_CHECKING:
     from napari_sam.annotation.answers import Answered
     from napari_sam.annotation.draft import Draft
+    from napari_sam.annotation.objects import AnnotatedObject
     from napari_sam.annotation.planning import Site
     from napari_sam.structures.drawn import DrawnPrompts
     from napari_sam.structures.mask_window import MaskWindow
@@ -93,13 +95,18 @@ def guard(answered: Answered, draft: Draft) -> Advice | None:
 
 
 def find_repeated(mask: MaskWindow, site: Site) -> Advice | None:
-    """Tell whether a mask repeats an object, or lies inside one."""
+    """Tell whether a mask repeats an object, or lies inside one.
+
+    In semantic mode, masks of one class may lie on each other.
+    """
     counts = overlaps_at(site, mask)
     if not counts:
         return None
     object_id = max(counts, key=lambda i: counts[i])
     common = counts[object_id]
     known = site.objects.get((site.plane, object_id))
+    if known is not None and _is_joined(known, site):
+        return None
     # An object that nobody measured is taken to be as large as what is seen of it.
     area = known.area if known is not None else common
     if common / (mask.area + area - common) > SAME_IOU:
@@ -115,6 +122,15 @@ def find_repeated(mask: MaskWindow, site: Site) -> Advice | None:
             object_id,
         )
     return None
+
+
+def _is_joined(known: AnnotatedObject, site: Site) -> bool:
+    """Tell whether the mask would become part of this object."""
+    if site.settings.mode is not LabelMode.SEMANTIC or site.own_id is not None:
+        return False
+    if site.class_name is None:  # not said: any class may be meant
+        return is_of_class(known, known.class_name)
+    return is_of_class(known, site.class_name)
 
 
 def _added(before: DrawnPrompts, now: DrawnPrompts) -> set[int]:

@@ -378,7 +378,7 @@ class Annotator(LabelEditor):
 
     def announce(self) -> None:
         """Say what is on offer, and what is to be said about it; as labels change."""
-        advice = advice_on(self._phase, self.ledger, self._settings)
+        advice = advice_on(self._phase, self.ledger, self._settings, self.class_name)
         self.answer_changed.emit(self.shown)
         if advice != self._advice:
             self._advice = advice

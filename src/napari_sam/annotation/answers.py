@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 MAX_EMBEDDINGS = 8
 """Planes whose embedding is kept: 4 to 8 MB each, and the pixels of a large plane."""
+MAX_ANSWERS = 64
 MAX_ANSWER_BYTES = 128 * 2**20
 """Answers kept, so that going back and forth through prompts asks no model."""
 
@@ -123,7 +124,9 @@ class Memory:
         """Keep an answer."""
         self._answers[key] = answer
         self._n_bytes += _bytes_of(answer)
-        while self._n_bytes > MAX_ANSWER_BYTES and len(self._answers) > 1:
+        while len(self._answers) > 1 and (
+            len(self._answers) > MAX_ANSWERS or self._n_bytes > MAX_ANSWER_BYTES
+        ):
             _, oldest = self._answers.popitem(last=False)
             self._n_bytes -= _bytes_of(oldest)
 

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_sam.annotation.ports import PlaneKey
 from napari_sam.errors import ImageError, LabelsError
+from napari_sam.structures.image_digest import image_digest
 from napari_sam.structures.labels import LabelEdit
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ class ArrayImage:
         if is_rgb is None:
             looks_so = len(shape) >= 3 and shape[-1] in (3, 4)
             is_rgb = looks_so and self._array.dtype == np.uint8
+        self._is_rgb = is_rgb
         self.shape = shape[:-1] if is_rgb else shape
         if len(self.shape) < 2:
             msg = f"An image needs rows and columns; this one has the shape {shape}."
@@ -51,10 +52,8 @@ class ArrayImage:
 
     @property
     def identity(self) -> str:
-        """Hash of shape, dtype and all pixels: 32 hexadecimal digits."""
-        about = f"{self._array.shape} {self._array.dtype.str}\n".encode()
-        pixels = np.ascontiguousarray(self._array)
-        return hashlib.sha256(about + pixels.tobytes()).hexdigest()[:32]
+        """Hash of shape, dtype and a sample of the pixels: the same as in napari."""
+        return image_digest(self._array, 3 if self._is_rgb else 2)
 
     def plane_shape(self, key: PlaneKey) -> tuple[int, int]:
         """Height and width in pixels of a plane."""
@@ -128,6 +127,11 @@ class ArrayLabels:
             )
             raise LabelsError(msg)
         return self._highest + 1
+
+    def forget_id(self, object_id: int) -> None:
+        """Take note that no pixel has an id any more: the highest one is free again."""
+        if object_id == self._highest:
+            self._highest -= 1
 
     def read(self, key: PlaneKey, box: HalfOpenBox) -> LabelImage:
         """Return a copy of the labels inside a box of a plane."""

@@ -252,7 +252,8 @@ def plan_commit(
         Who owns pixels that both claim, and how large a mask must be.
     points, own_id, locked_ids
         See `writable_part`. Pixels of `own_id` outside the mask become background,
-        unless only background is filled.
+        unless only background is filled. Where it consists of several pieces, that
+        holds for those that the mask touches or a negative point lies on.
 
     Returns
     -------
@@ -286,6 +287,31 @@ def plan_commit(
         raise LabelsError(msg)
     new = existing.copy()
     if own_id is not None and settings.overlap is not Overlap.FILL:
-        new[existing == own_id] = 0
+        negative = _pixels_at(points, mask.shape)[False]
+        new[_replaced_part(existing == own_id, writable, negative)] = 0
     new[writable] = object_id
     return LabelEdit(box=box, old=existing, new=new)
+
+
+def _replaced_part(
+    own: BoolMask, written: BoolMask, at: Sequence[tuple[int, int]]
+) -> BoolMask:
+    """Leave out pieces of an object that its new mask says nothing about.
+
+    Parameters
+    ----------
+    own : (h, w) bool array
+        The object that was opened again; one piece of it is replaced whole.
+    written : (h, w) bool array
+        What it gets.
+    at : sequence of (y, x)
+        Pixels that are said not to be of it.
+    """
+    pieces, n_pieces = ndimage.label(own, structure=_WITH_CORNERS)
+    if n_pieces <= 1:
+        return own
+    is_replaced = np.zeros(n_pieces + 1, dtype=np.bool_)
+    is_replaced[pieces[written]] = True
+    is_replaced[[pieces[position] for position in at]] = True
+    is_replaced[0] = False
+    return np.asarray(is_replaced[pieces])

@@ -14,7 +14,7 @@ import numpy as np
 from psygnal import Signal
 
 from napari_sam.annotation.history import DraftChange, History, Step
-from napari_sam.annotation.objects import ObjectTable
+from napari_sam.annotation.objects import ObjectTable, Origin
 from napari_sam.errors import LabelsError
 
 if TYPE_CHECKING:
@@ -134,8 +134,26 @@ class Ledger:
 
     def _apply(self, step: Step) -> None:
         self.objects.apply(step.objects)
+        self._free_ids(step)
         if step.draft is not None:
             self.take_draft(step.draft)
+
+    def _free_ids(self, step: Step) -> None:
+        """Let ids that were made here and are gone be given again.
+
+        Not those of painted objects: planes that nobody has looked at may have them.
+        """
+        gone = {
+            change.before.object_id
+            for change in step.objects
+            if change.before is not None
+            and change.after is None
+            and change.before.origin is not Origin.PAINTED
+        }
+        if gone:
+            gone -= {known.object_id for known in self.objects}
+        for object_id in sorted(gone, reverse=True):
+            self.labels.forget_id(object_id)
 
     def take_draft(self, change: DraftChange) -> None:
         """Exchange what is being prompted on a plane, without making it a step."""

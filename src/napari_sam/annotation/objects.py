@@ -34,6 +34,8 @@ class Origin(StrEnum):
     PROMPTS = "prompts"
     BATCH = "batch"
     GRID = "grid"
+    CLASS = "class"
+    """All masks of one class on a plane: written where a value stands for a class."""
     PAINTED = "painted"
     """By hand, or present before the annotator looked."""
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from napari_sam.annotation.advice import Advice, advise
 from napari_sam.annotation.choices import name_of
+from napari_sam.annotation.commit_policy import LabelMode, Overlap
 from napari_sam.annotation.draft import Draft
 from napari_sam.annotation.history import DraftChange, PlaneEdit, Step
 from napari_sam.annotation.object_changes import touched_objects
@@ -24,6 +25,7 @@ from napari_sam.annotation.objects import (
 from napari_sam.annotation.phases import Editing
 from napari_sam.annotation.planning import Site, planned_edit, planned_mask
 from napari_sam.annotation.prompting import to_prompt_set
+from napari_sam.errors import PhaseError
 from napari_sam.structures.drawn import DrawnPrompts
 from napari_sam.structures.geometry import mask_bounding_box
 from napari_sam.structures.mask_window import MaskWindow
@@ -121,7 +123,12 @@ def frozen(draft: Draft, phase: Phase) -> Draft:
     return draft.with_choice(phase.answered.index)
 
 
-def site_of(phase: Editing, ledger: Ledger, settings: CommitSettings) -> Site:
+def site_of(
+    phase: Editing,
+    ledger: Ledger,
+    settings: CommitSettings,
+    class_name: str | None = None,
+) -> Site:
     """Return where the mask of a draft is to be written."""
     return Site(
         labels=ledger.labels,
@@ -131,14 +138,24 @@ def site_of(phase: Editing, ledger: Ledger, settings: CommitSettings) -> Site:
         # Points alone say which pieces stay; the shape only clips scribbles.
         points=to_prompt_set(phase.prompts, (1 << 30, 1 << 30)).points,
         own_id=phase.draft.object_id,
+        class_name=class_name,
     )
 
 
-def advice_on(phase: Phase, ledger: Ledger, settings: CommitSettings) -> Advice | None:
-    """Return what there is to point out about the mask on offer."""
+def advice_on(
+    phase: Phase,
+    ledger: Ledger,
+    settings: CommitSettings,
+    class_name: str | None = None,
+) -> Advice | None:
+    """Return what there is to point out about the mask on offer.
+
+    The class that it is to get matters in semantic mode only.
+    """
     if not isinstance(phase, Editing) or phase.answered is None:
         return None
-    return advise(phase.answered, phase.draft, site_of(phase, ledger, settings))
+    site = site_of(phase, ledger, settings, class_name)
+    return advise(phase.answered, phase.draft, site)
 
 
 def offer(phase: Editing, ledger: Ledger, settings: CommitSettings) -> Shown | None:
@@ -179,11 +196,14 @@ def accepting_step(
     ------
     LabelsError
         If the mask cannot be written.
+    PhaseError
+        Without an answer.
     """
     answered, draft = phase.answered, phase.draft
-    if answered is None:  # pragma: no cover  the annotator asks with an answer only
-        raise ValueError
-    site = site_of(phase, ledger, settings)
+    if answered is None:
+        msg = "There is no mask yet, so there is nothing to accept: add a prompt first."
+        raise PhaseError(msg)
+    site = site_of(phase, ledger, settings, credit.class_name)
     object_id, edit = planned_edit(site, answered.mask, credit.class_name)
     changes = touched_objects(ledger.objects, ledger.labels, phase.plane, edit)
     before = ledger.objects.get((phase.plane, object_id))
@@ -192,16 +212,16 @@ def accepting_step(
     if after is None:  # re-opened and accepted as it was
         after = before or _as_written(object_id, phase, edit.new == object_id, edit.box)
     chosen = draft.with_choice(answered.index)
-    is_added = before is not None and draft.object_id is None
+    is_class = settings.mode is LabelMode.SEMANTIC and draft.object_id is None
+    keeps_name = before is not None and not is_class
     made = replace(
         after,
-        # What joins the other pixels of its class: no prompts mean the whole.
-        turns=() if is_added else chosen.turns,
-        class_name=credit.class_name if before is None else before.class_name,
+        turns=chosen.turns if _is_whole(before, after, site, answered.mask) else (),
+        class_name=before.class_name if before and keeps_name else credit.class_name,
         candidate=name_of(answered.answer, answered.index),
         predicted_iou=answered.predicted_iou,
         status=Status.ACCEPTED,
-        origin=Origin.PROMPTS if before is None else before.origin,
+        origin=_origin(before, is_class=is_class),
         seconds=credit.seconds + (0.0 if before is None else before.seconds),
         model=credit.model,
     )
@@ -211,6 +231,29 @@ def accepting_step(
         objects=(ObjectChange(before, made), *changes.values()),
         draft=DraftChange(chosen, None),
     ), made
+
+
+def _origin(before: AnnotatedObject | None, *, is_class: bool) -> Origin:
+    if is_class:
+        return Origin.CLASS
+    return Origin.PROMPTS if before is None else before.origin
+
+
+def _is_whole(
+    before: AnnotatedObject | None,
+    after: AnnotatedObject,
+    site: Site,
+    mask: MaskWindow,
+) -> bool:
+    """Tell whether the prompts of a mask mean all of the object that it becomes."""
+    if before is None:
+        return True
+    if site.own_id is None:  # it joins the other pixels of its class
+        return False
+    if site.binding.overlap is Overlap.FILL:
+        return True
+    # Else there are pieces of the object that the mask left as they were.
+    return after.area == planned_mask(site, mask).area
 
 
 def _as_written(

@@ -15,13 +15,14 @@ from napari_sam.annotation.commit_policy import (
     shift_points,
     writable_part,
 )
+from napari_sam.annotation.objects import Origin
 from napari_sam.errors import LabelsError
 from napari_sam.structures.geometry import union_box
 from napari_sam.structures.mask_window import MaskWindow
 
 if TYPE_CHECKING:
     from napari_sam.annotation.commit_policy import CommitSettings
-    from napari_sam.annotation.objects import ObjectTable
+    from napari_sam.annotation.objects import AnnotatedObject, ObjectTable
     from napari_sam.annotation.ports import LabelStore, PlaneKey
     from napari_sam.structures.labels import LabelEdit
     from napari_sam.structures.prompts import PointPrompt
@@ -41,6 +42,8 @@ class Site:
         The prompts of the mask.
     own_id : int or None
         The object that was opened again.
+    class_name : str or None
+        Class that the mask is to get; None if that is not known yet.
     """
 
     labels: LabelStore
@@ -49,6 +52,7 @@ class Site:
     settings: CommitSettings
     points: tuple[PointPrompt, ...] = ()
     own_id: int | None = None
+    class_name: str | None = None
 
     @property
     def binding(self) -> CommitSettings:
@@ -88,7 +92,8 @@ def planned_edit(
     Raises
     ------
     LabelsError
-        If no pixel or no id is left, or the object that was opened again is locked.
+        If no pixel or no id is left, or the object that was opened again or that the
+        mask would join is locked.
     """
     own = None
     if site.own_id is not None:
@@ -119,10 +124,47 @@ def planned_edit(
 
 def value_of_class(site: Site, class_name: str) -> int:
     """Return the value that a class has on any plane, or a new one."""
-    for known in site.objects:
-        if known.class_name == class_name:
-            return known.object_id
-    return site.labels.next_id()
+    value = known_value(site, class_name)
+    return site.labels.next_id() if value is None else value
+
+
+def known_value(site: Site, class_name: str) -> int | None:
+    """Return the value that a class has on any plane; None if it has none.
+
+    Raises
+    ------
+    LabelsError
+        If the class is locked on the plane of the site.
+    """
+    alike = [known for known in site.objects if is_of_class(known, class_name)]
+    alike.sort(key=lambda known: known.origin is not Origin.CLASS)
+    for value in dict.fromkeys(known.object_id for known in alike):
+        here = site.objects.get((site.plane, value))
+        if here is None:
+            return value
+        is_unnamed = here.origin is Origin.PAINTED and not here.class_name
+        if not is_of_class(here, class_name) and not is_unnamed:
+            continue  # on this plane, somebody gave the value another meaning
+        if here.is_locked:
+            msg = (
+                f"Object {value}, which holds all of the class {class_name!r} on this "
+                "plane, is locked. Unlock it to add to it."
+            )
+            raise LabelsError(msg)
+        return value
+    return None
+
+
+def is_of_class(known: AnnotatedObject, class_name: str) -> bool:
+    """Tell whether an object is the area of a class, not one object of that class.
+
+    What was painted or imported is if somebody gave it the name: without one, it may
+    be anything.
+    """
+    if known.class_name != class_name:
+        return False
+    is_named = known.origin is Origin.PAINTED and bool(class_name)
+    return known.origin is Origin.CLASS or is_named
 
 
 def overlaps_at(site: Site, mask: MaskWindow) -> dict[int, int]:

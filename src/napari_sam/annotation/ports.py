@@ -83,6 +83,10 @@ class LabelStore(Protocol):
         """Return an id that no object has; raises LabelsError if none is left."""
         ...
 
+    def forget_id(self, object_id: int) -> None:
+        """Take note that no pixel has this id any more; it may be given again."""
+        ...
+
     def read(self, key: PlaneKey, box: HalfOpenBox) -> LabelImage:
         """Return a copy of the labels inside `box` of one plane."""
         ...

@@ -153,6 +153,8 @@ def reason_to_take(item: AnnotatedObject) -> str:
         return "edited by hand after it was accepted"
     if item.origin is Origin.GRID and not item.turns:
         return "found by a grid"
+    if item.origin is Origin.CLASS and not item.turns:
+        return "made of several masks of a class"
     return "" if item.turns else "painted by hand"
 
 

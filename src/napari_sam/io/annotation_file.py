@@ -35,6 +35,8 @@ VERSION = 1
 
 _LISTS = ("objects", "planes")
 """Fields that are written one entry per line."""
+_BEGINNING = f'{{\n "format": "{FORMAT}"'
+"""What a file of ours begins with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +193,8 @@ def _created_before(
     """
     if not path.exists():
         return None
-    way_out = "Choose another name, or say that it may be replaced."
+    # For people in front of a viewer and for scripts alike.
+    way_out = "Choose another name, or move that file away first."
     try:
         content = _read(path)
         image = take(content, "image", dict)
@@ -200,7 +203,7 @@ def _created_before(
     except AnnotationFileError as error:
         if is_other_replaced:
             return None
-        msg = f"A file is there that would be lost. {error} {way_out}"
+        msg = f"A file is there already and would be lost. {error} {way_out}"
         raise AnnotationFileError(msg) from error
     if identity == state.image_identity:
         return created
@@ -217,17 +220,23 @@ def _created_before(
 def _read(path: Path) -> JsonObject:
     """Read the JSON of a file and check format, version and checksum."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        msg = f"{path} is no annotation file of napari-sam: it holds no text."
-        raise AnnotationFileError(msg) from error
+        raw = path.read_bytes()
     except OSError as error:
         msg = f"Cannot read {path}: {error.strerror or error}."
+        raise AnnotationFileError(msg) from error
+    if len(raw) <= 1:
+        # What a full disk leaves of a file of ours, not anybody's work.
+        msg = f"{path} is damaged: it has {len(raw)} bytes. Use a copy of it."
+        raise AnnotationFileError(msg)
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        msg = f"{path} is no annotation file of napari-sam: it holds no text."
         raise AnnotationFileError(msg) from error
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
-        is_ours = FORMAT in text[:200]
+        is_ours = FORMAT in text[:200] or _BEGINNING.startswith(text)
         msg = (
             f"{path} is damaged or cut off: {error}. Use a copy of it."
             if is_ours

@@ -3,7 +3,8 @@
 
 Beside the images, or in a folder of its own, lie the results: ``NAME_labels.tif`` and
 ``NAME.sam.json`` per image, and one file that says how far each image is. A file that
-somebody else wrote is never replaced before a copy of it was made.
+somebody else wrote is never replaced before a copy of it was made; one of our own is
+copied if whoever writes says so.
 """
 
 from collections.abc import Callable, Sequence
@@ -192,18 +193,16 @@ class FolderProject:
         if not image.labels.is_file():
             return None
         found = read_image(image.labels, as_labels=True)
-        wanted = (*pixels.stack_shape, *pixels.plane_shape)
-        if tuple(found.data.shape) != wanted:
-            msg = (
-                f"{image.labels} ({_size(found.data.shape)}) does not fit "
-                f"{image.path.name} ({_size(wanted)}). Labels need the same planes, "
-                "rows and columns."
-            )
-            raise LabelsError(msg)
+        _require_fit(found.data.shape, pixels, str(image.labels))
         return _whole_numbers(found.data, image.labels)
 
     def write_labels(
-        self, image: FolderImage, labels: NDArray[np.integer], pixels: ImageFile
+        self,
+        image: FolderImage,
+        labels: NDArray[np.integer],
+        pixels: ImageFile,
+        *,
+        is_older_kept: bool = False,
     ) -> Path | None:
         """Write the label image; the image counts as started from then on.
 
@@ -215,19 +214,23 @@ class FolderProject:
             0 is background.
         pixels : ImageFile
             What `read_image` gave: axes and pixel sizes are taken over.
+        is_older_kept : bool
+            Whether to copy also an older file of ours: these labels do not go on from
+            it.
 
         Returns
         -------
         Path or None
-            The copy of somebody else's file that had this name, if there was one.
+            The copy of the older file, if one was made.
 
         Raises
         ------
         LabelsError
-            If the array is no label image of this image.
+            If the array is no label image of this image; nothing is written then.
         OutputError
             If it cannot be written; an older file stays as it was.
         """
+        _require_fit(labels.shape, pixels, f"The array of labels for {image.name}")
         return self._write(
             image,
             image.labels,
@@ -238,20 +241,32 @@ class FolderProject:
                 pixel_size_um=pixels.pixel_size_um,
                 z_step_um=pixels.z_step_um,
             ),
+            is_older_kept=is_older_kept,
         )
 
     def write_annotation(
-        self, image: FolderImage, write: Callable[[Path], object]
+        self,
+        image: FolderImage,
+        write: Callable[[Path], object],
+        *,
+        is_older_kept: bool = False,
     ) -> Path | None:
         """Let `write` make the annotation file; otherwise as `write_labels`."""
-        return self._write(image, image.annotation, write)
+        return self._write(image, image.annotation, write, is_older_kept=is_older_kept)
 
     def _write(
-        self, image: FolderImage, path: Path, write: Callable[[Path], object]
+        self,
+        image: FolderImage,
+        path: Path,
+        write: Callable[[Path], object],
+        *,
+        is_older_kept: bool,
     ) -> Path | None:
         copy = None
         record = self._state[image.name]
-        if path.exists() and file_digest(path) != record.written.get(path.name):
+        if path.exists() and (
+            is_older_kept or file_digest(path) != record.written.get(path.name)
+        ):
             copy = back_up(path)
         write(path)
         self._present.add(path.name)
@@ -273,6 +288,17 @@ class FolderProject:
         except OSError as error:
             msg = f"Cannot list {self.folder}: {error.strerror or error}."
             raise OutputError(msg) from error
+
+
+def _require_fit(shape: tuple[int, ...], pixels: ImageFile, what: str) -> None:
+    """Raise LabelsError unless labels have the planes, rows and columns of an image."""
+    wanted = (*pixels.stack_shape, *pixels.plane_shape)
+    if tuple(shape) != wanted:
+        msg = (
+            f"{what} ({_size(shape)}) does not fit {pixels.path.name} "
+            f"({_size(wanted)}). Labels need the same planes, rows and columns."
+        )
+        raise LabelsError(msg)
 
 
 def _whole_numbers(data: NDArray[Any], path: Path) -> NDArray[np.uint32]:
