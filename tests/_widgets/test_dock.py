@@ -37,6 +37,26 @@ def test_closing_the_viewer_ends_everything(
     wait(lambda: gc.collect() >= 0 and gone() is None)
 
 
+def test_closing_with_unfolded_sections(make_napari_viewer_proxy, blobs, wait, qtbot):
+    """Parts of the panels are destroyed before they hear that the window goes."""
+    from napari_sam._widgets.section import Section
+
+    viewer = make_napari_viewer_proxy(show=True)
+    viewer.add_image(blobs.image, rgb=True)
+    docks = [PromptWidget(viewer), EverythingWidget(viewer)]
+    for dock in docks:
+        viewer.window.add_dock_widget(dock)
+        wait(dock.isVisible)
+        for section in dock.findChildren(Section):
+            section.expand(animate=False)
+    docks[0].start.click()
+    session = docks[0].session
+    del dock, docks, section
+    viewer.close()
+    wait(lambda: session.is_closed)
+    assert not session.runner.is_alive
+
+
 def test_two_viewers_share_nothing(make_napari_viewer_proxy, blobs, wait):
     viewers = [make_napari_viewer_proxy(show=True) for _ in range(2)]
     widgets = []

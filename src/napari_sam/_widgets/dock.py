@@ -113,5 +113,12 @@ class Dock(QScrollArea):
         super().hideEvent(event)
         if self._is_entered and not event.spontaneous():
             self._is_entered = False
-            self.left()
-            self.pump.release()
+            try:
+                self.left()
+            except RuntimeError as error:
+                # With the window, Qt may have destroyed parts of the panel already;
+                # PyQt and PySide both say so by this word.
+                if "deleted" not in str(error):
+                    raise
+            finally:
+                self.pump.release()

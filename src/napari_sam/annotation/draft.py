@@ -50,10 +50,13 @@ class Draft:
 
         Turns whose prompts are all still there stay before the new one, so that their
         mask is refined; from the first that is not (its prompt was moved or removed),
-        the model starts anew.
+        the model starts anew. Turns that only say what is not the object were never
+        asked: their mask would be the background.
         """
         kept: list[Turn] = []
         for turn in self.turns:
+            if not turn.drawn.has_object:
+                continue
             # The same prompts in another order say nothing new either.
             if turn.drawn.extends(drawn) or not drawn.extends(turn.drawn):
                 break
