@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What users of other annotators complain about, and where each is tested here.
+"""What users of other annotators complain about is tested here, each complaint.
 
-The complaints are numbered from 1 to 25. Tests written for one of them begin their
-docstring with "Lesson N:"; for others the tests below hold it down anyway.
+The complaints are numbered from 1 to 25. A test that holds one of them down begins its
+docstring with "Lesson N:".
 """
 
 from __future__ import annotations
@@ -17,47 +17,6 @@ import pytest
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent
 N_LESSONS = 25
-
-ELSEWHERE = {
-    17: (
-        "A grid never holds all masks in full size; batches shrink with the memory.",
-        ("prediction/test_grid_search.py", "test_only_one_enlarged_mask_is_held"),
-        ("prediction/test_grid_search.py", "test_when_memory_runs_out_smaller_batches"),
-        (
-            "prediction/test_batching.py",
-            "test_when_memory_runs_out_the_batch_is_halved",
-        ),
-    ),
-    18: (
-        "What is made ahead is bounded, in the computer's own memory, and gives way.",
-        ("annotation/test_jobs.py", "test_a_prefetch_gives_way_to_a_click_and_goes_on"),
-        ("annotation/test_answers.py", "test_memory_of_embeddings_is_bounded"),
-        ("_bridge/test_folder_session.py", "test_next_image_is_embedded_meanwhile"),
-    ),
-    22: (
-        "Weights: a local file is enough, hashes count, nothing is fetched in silence.",
-        ("weights/test_download.py", "test_wrong_hash_is_shown_beside_the_right_one"),
-        ("weights/test_download.py", "test_offline_folder_needs_no_network"),
-        ("weights/test_store.py", "test_hand_instructions_name_everything_needed"),
-        ("_bridge/test_sessions.py", "test_missing_weights_are_never_fetched_in"),
-    ),
-    23: (
-        "Installing needs torch, numpy and napari, no second package of the model.",
-        ("test_packaging.py", "test_dependencies_leave_qt_and_the_originals_out"),
-        ("test_packaging.py", "test_every_import_is_declared_and_every_dependency"),
-    ),
-    24: (
-        "Nothing reaches a device in float64, which some devices do not have.",
-        ("parity/test_no_float64.py", "test_model"),
-        ("parity/test_no_float64.py", "test_predictor"),
-    ),
-    25: (
-        "Large images are looked at in regions of full resolution.",
-        ("prediction/test_image_view.py", "test_clicks_on_small_objects_are_answered"),
-        ("prediction/test_regions.py", "test_prompts_go_to_the_region_whose_inner"),
-    ),
-}
-"""For each lesson that is tested elsewhere: what it says, and (file, test) pairs."""
 
 
 def functions_of(path: Path) -> dict[str, str]:
@@ -81,18 +40,8 @@ def named() -> dict[int, list[str]]:
     return found
 
 
-def test_every_lesson_has_a_test_that_names_it_or_is_known_elsewhere(named):
-    assert sorted({*named, *ELSEWHERE}) == list(range(1, N_LESSONS + 1))
-
-
-@pytest.mark.parametrize("number", ELSEWHERE)
-def test_tests_named_elsewhere_are_there(number):
-    text, *places = ELSEWHERE[number]
-    assert text.endswith(".")
-    assert places
-    for file, name in places:
-        tests = functions_of(TESTS / file)
-        assert any(test.startswith(name) for test in tests), (file, name)
+def test_every_lesson_has_a_test_that_names_it(named):
+    assert sorted(named) == list(range(1, N_LESSONS + 1))
 
 
 def test_the_oldest_napari_that_is_promised_is_tried_and_no_private_name_is_used():

@@ -97,6 +97,9 @@ def test_wheel_carries_licence_notice_and_readme(wheel):
 
 
 def test_dependencies_leave_qt_and_the_originals_out():
+    """Lesson 23: installing needs torch, numpy and napari, no second package of
+    the model.
+    """
     asked = requirements(PROJECT["dependencies"])
     qt = {"pyqt5", "pyqt6", "pyside2", "pyside6"}
     originals = {"torchvision", "opencv-python", "segment-anything", "timm"}
@@ -126,6 +129,9 @@ def imported_modules() -> dict[str, str]:
 
 
 def test_every_import_is_declared_and_every_dependency_used():
+    """Lesson 23: installing needs torch, numpy and napari, no second package of
+    the model.
+    """
     homes = packages_distributions()
     foreign = {
         name: where

@@ -429,7 +429,9 @@ def test_stopping_and_starting_prompts_keeps_the_objects(
 
 
 def test_next_image_is_embedded_meanwhile(begin, tmp_path, session, tiny_sam):
-    """The encoder does not run again when the image kept ready is opened.
+    """Lesson 18: what is made ahead is bounded, in main memory, and gives way.
+
+    The encoder does not run again when the image kept ready is opened.
 
     Lesson 18 of the peers: one image ahead, at the lowest priority.
     """

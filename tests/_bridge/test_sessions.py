@@ -332,5 +332,8 @@ def test_loading_a_file_of_the_users(blobs):
 
 
 def test_missing_weights_are_never_fetched_in_silence():
+    """Lesson 22: weights: a local file is enough, hashes count, nothing is fetched
+    in silence.
+    """
     with pytest.raises(WeightsError, match="panel 'Models'"):
         load_segmenter(ModelSpec("vit_b"))

@@ -172,3 +172,25 @@ def test_area_of_a_class_is_refined_as_a_whole(annotator, store, segmenter):
         annotator.commit()
     annotator.reopen(FLAT, 1)
     assert segmenter.asked[-1].mask.area == 250
+
+
+def test_a_class_is_not_cut_by_its_own_pixels(source, store, segmenter):
+    """In semantic mode a mask that reaches over pixels of its class joins them."""
+    annotator = Annotator(source, store)
+    annotator.attach(segmenter)
+    annotator.settings = CommitSettings(mode=LabelMode.SEMANTIC)
+    annotator.class_name = "cell"
+    plane = PlaneKey()
+    annotator.add_point(plane, (5, 15))
+    value = annotator.commit().object_id
+    # Both regions: the one that has the class already lies in the middle of it.
+    annotator.add_point(plane, (5, 5))
+    annotator.add_point(plane, (5, 15))
+    assert annotator.shown.mask.area == 170
+    annotator.commit()
+    assert (store.array == value).sum() == 170
+    (known,) = annotator.objects
+    assert (known.area, known.class_name) == (170, "cell")
+    annotator.add_point(plane, (5, 5))  # wholly on its own class: nothing is taken
+    annotator.commit()
+    assert (store.array == value).sum() == 170

@@ -145,6 +145,9 @@ class Context:
 
 
 def test_memory_of_embeddings_is_bounded(segmenter, fakes, regions, monkeypatch):
+    """Lesson 18: what is made ahead is bounded, in the computer's own memory, and
+    gives way.
+    """
     monkeypatch.setattr(answers_module, "MAX_EMBEDDINGS", 2)
     source = fakes.Source(np.stack([regions] * 3))
     planes = [PlaneKey((1, 2), (i,)) for i in range(3)]

@@ -317,7 +317,10 @@ def test_a_receiver_that_was_destroyed_does_not_end_the_thread(thread):
 
 
 def test_a_prefetch_gives_way_to_a_click_and_goes_on(thread):
-    """Prefetching looks at its flag between blocks; a click waits for one at most."""
+    """Lesson 18: what is made ahead is bounded, in main memory, and gives way.
+
+    Prefetching looks at its flag between blocks; a click waits for one at most.
+    """
     order, started, asked = [], threading.Event(), threading.Event()
 
     def prefetch(context: JobContext) -> str:

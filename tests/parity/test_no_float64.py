@@ -37,6 +37,9 @@ class SeenDtypes(TorchDispatchMode):
 
 @pytest.mark.parametrize("architecture", ["vit_b", "vit_t", "embedded"])
 def test_model(architecture: str) -> None:
+    """Lesson 24: nothing reaches a device in float64, which some devices do not
+    have.
+    """
     sam = build_model(architecture, device="meta").to("meta")  # nothing is computed
     size = sam.image_size
     with torch.device("meta"), torch.no_grad(), SeenDtypes() as seen:
@@ -53,6 +56,9 @@ def test_model(architecture: str) -> None:
 
 
 def test_predictor(tiny_sam: Sam) -> None:
+    """Lesson 24: nothing reaches a device in float64, which some devices do not
+    have.
+    """
     predictor = SamPredictor(tiny_sam)
     with SeenDtypes() as seen:
         embedding = predictor.embed(data.coffee())

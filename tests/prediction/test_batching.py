@@ -34,6 +34,9 @@ def test_all_items_are_worked_through_in_order():
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError, RuntimeError])
 def test_when_memory_runs_out_the_batch_is_halved(error):
+    """Lesson 17: a grid never holds all masks in full size; batches shrink with
+    the memory.
+    """
     device = Device(room=3, error=error)
     done = list(in_batches(device.work, 20, 16))
     assert all_items(done) == list(range(20))

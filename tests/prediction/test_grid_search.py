@@ -148,6 +148,10 @@ def test_nothing_found_is_an_empty_list():
 
 
 def test_when_memory_runs_out_smaller_batches_give_the_same_records():
+    """Lesson 17: a grid never holds all masks in full size; batches shrink with
+    the memory.
+    """
+
     class SmallDecoder(ScriptedDecoder):
         def decode(self, points_yx):
             if len(points_yx) > 5:
@@ -160,6 +164,9 @@ def test_when_memory_runs_out_smaller_batches_give_the_same_records():
 
 
 def test_only_one_enlarged_mask_is_held_at_a_time():
+    """Lesson 17: a grid never holds all masks in full size; batches shrink with
+    the memory.
+    """
     alive = []
 
     class WatchedDecoder(ScriptedDecoder):

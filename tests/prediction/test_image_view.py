@@ -52,6 +52,7 @@ def iou(mask: np.ndarray, truth: np.ndarray) -> float:
 def test_clicks_on_small_objects_are_answered_at_full_resolution(
     view, predictor, large
 ) -> None:
+    """Lesson 25: large images are looked at in regions of full resolution."""
     image, labels = large
     ids, points = np.unique(labels)[1:], centres(labels)
     near = [view.predict([p], [1]) for p in points]

@@ -12,6 +12,7 @@ def corners(*yx: tuple[float, float]) -> np.ndarray:
 
 
 def test_prompts_go_to_the_region_whose_inner_borders_are_farthest() -> None:
+    """Lesson 25: large images are looked at in regions of full resolution."""
     regions = Regions((512, 1024), 256)
     for yx in [(200.0, 300.0), (5.0, 5.0), (511.0, 1023.0), (255.0, 640.0)]:
         y0, x0, y1, x1 = regions.best_for(corners(yx))

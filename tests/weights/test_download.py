@@ -129,6 +129,9 @@ def test_failure_leaves_nothing_and_the_next_try_starts_clean(
 
 
 def test_wrong_hash_is_shown_beside_the_right_one(make_row):
+    """Lesson 22: weights: a local file is enough, hashes count, nothing is fetched
+    in silence.
+    """
     wrong = hashlib.sha256(CONTENT[::-1]).hexdigest()
     with pytest.raises(DownloadError, match=wrong):
         download.fetch(make_row("wrong"))
@@ -257,6 +260,9 @@ def test_progress_starts_anew_with_the_next_address(make_row, monkeypatch, serve
 
 
 def test_offline_folder_needs_no_network(make_row, server, root, tmp_path):
+    """Lesson 22: weights: a local file is enough, hashes count, nothing is fetched
+    in silence.
+    """
     offline = tmp_path / "share"
     offline.mkdir()
     (offline / "tiny.pt").write_bytes(CONTENT)

@@ -289,6 +289,9 @@ def test_unknown_names_are_refused(weights_folder, ask):
 
 
 def test_hand_instructions_name_everything_needed(weights_folder):
+    """Lesson 22: weights: a local file is enough, hashes count, nothing is fetched
+    in silence.
+    """
     for row in CATALOGUE[1:]:
         text = store.hand_instructions(row)
         assert row.url in text

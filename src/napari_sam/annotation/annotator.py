@@ -155,7 +155,7 @@ class Annotator(LabelEditor):
         phase = self._phase
         if not isinstance(phase, Editing):
             return None
-        return offer(phase, self.ledger, self._settings)
+        return offer(phase, self.ledger, self._settings, self.class_name)
 
     def attach(self, segmenter: Segmenter) -> None:
         """Use this model from now on; what is being prompted is answered by it."""

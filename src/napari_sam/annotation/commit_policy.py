@@ -273,7 +273,8 @@ def plan_commit(
         existing,
         settings.overlap,
         points,
-        own_id=own_id,
+        # What has the value already, as a class may, does not stand in the way.
+        own_id=object_id if own_id is None else own_id,
         locked_ids=locked_ids,
     )
     n_writable = int(np.count_nonzero(writable))

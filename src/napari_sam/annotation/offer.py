@@ -158,13 +158,18 @@ def advice_on(
     return advise(phase.answered, phase.draft, site)
 
 
-def offer(phase: Editing, ledger: Ledger, settings: CommitSettings) -> Shown | None:
-    """Return the mask on offer, None without an answer."""
+def offer(
+    phase: Editing,
+    ledger: Ledger,
+    settings: CommitSettings,
+    class_name: str | None = None,
+) -> Shown | None:
+    """Return the mask on offer, None without an answer; see `advice_on`."""
     answered = phase.answered
     if answered is None:
         return None
     return Shown(
-        mask=planned_mask(site_of(phase, ledger, settings), answered.mask),
+        mask=planned_mask(site_of(phase, ledger, settings, class_name), answered.mask),
         answer=answered.answer,
         index=answered.index,
         order=answered.order,

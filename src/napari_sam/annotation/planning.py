@@ -62,6 +62,17 @@ class Site:
         return self.settings
 
     @property
+    def free_id(self) -> int | None:
+        """The value whose pixels are free: of the object itself, or of its class."""
+        is_class = self.settings.mode is LabelMode.SEMANTIC
+        if self.own_id is not None or not is_class or self.class_name is None:
+            return self.own_id
+        try:
+            return known_value(self, self.class_name)
+        except LabelsError:  # a locked class: accepting will say so
+            return None
+
+    @property
     def locked_ids(self) -> set[int]:
         """Objects of the plane that nothing may be taken from."""
         found = self.objects.on_plane(self.plane)
@@ -78,7 +89,7 @@ def planned_mask(site: Site, mask: MaskWindow) -> MaskWindow:
         site.labels.read(site.plane, mask.box),
         site.binding.overlap,
         shift_points(site.points, mask.y0, mask.x0),
-        own_id=site.own_id,
+        own_id=site.free_id,
         locked_ids=site.locked_ids,
     )
     return MaskWindow.of_mask(writable, mask.y0, mask.x0)
