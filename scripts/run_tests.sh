@@ -7,6 +7,13 @@ set -eu
 venv=$1
 shift
 
+# The whole suite on several cores; a selection starts sooner without.
+if [ $# -eq 0 ]; then
+    cores=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
+    [ "$cores" -le 4 ] || cores=4
+    [ "$cores" -lt 2 ] || set -- -n "$cores" --dist loadfile
+fi
+
 if [ "$(uname -s)" = Linux ] && [ -z "${QT_QPA_PLATFORM:-}" ] &&
     sh "$(dirname "$0")/system_packages.sh" "$venv" check; then
     QT_QPA_PLATFORM=xcb
