@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -138,8 +138,25 @@ class Mouse:
 
 
 @pytest.fixture
-def mouse(viewer) -> Mouse:
-    return Mouse(viewer)
+def mouse(viewer) -> Iterator[Mouse]:
+    """Hand out the only mouse: what the display's own pointer does is kept away.
+
+    Other tests share the display. Their windows open over this one, and the pointer,
+    which nobody moves, is then reported to have left it.
+    """
+    from qtpy.QtCore import QEvent, QObject
+    from qtpy.QtWidgets import QApplication
+
+    kinds = {QEvent.Type.Enter, QEvent.Type.Leave, QEvent.Type.MouseMove}
+
+    class WithoutPointer(QObject):
+        def eventFilter(self, _: QObject, event: QEvent) -> bool:
+            return event.spontaneous() and event.type() in kinds
+
+    application, without = QApplication.instance(), WithoutPointer()
+    application.installEventFilter(without)
+    yield Mouse(viewer)
+    application.removeEventFilter(without)
 
 
 @pytest.fixture

@@ -130,6 +130,28 @@ def test_left_drag_is_a_box_and_right_drag_zooms(model, prompts, said, mouse):
     assert not [entry for entry in said if entry[0] == "click"]
 
 
+def test_another_window_over_this_one_is_no_leaving(model, said, mouse):
+    """Whoever runs tests side by side has windows that open over each other."""
+    from qtpy.QtCore import Qt
+    from qtpy.QtGui import QCursor
+    from qtpy.QtWidgets import QApplication, QWidget
+
+    none = Qt.MouseButton.NoButton
+    where = mouse.canvas_point(model.layers[0], (50, 60))
+    send(mouse, "MouseMove", where, none, none)
+    QCursor.setPos(mouse.native.mapToGlobal(where))
+    QApplication.processEvents()
+    other = QWidget()
+    other.setGeometry(mouse.native.window().frameGeometry())
+    other.show()
+    end = time.monotonic() + 0.3
+    while time.monotonic() < end:
+        QApplication.processEvents()
+    other.close()
+    other.deleteLater()
+    assert [entry[0] for entry in said] == ["hover"]
+
+
 def test_hover_follows_the_pointer_and_leaves_with_it(model, prompts, said, mouse):
     from qtpy.QtCore import Qt
 
