@@ -9,7 +9,7 @@ ARGS ?=
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help demo show test test-slow test-gpu lint style types contracts format changelog
-.PHONY: dev constraints wheel clean
+.PHONY: bench bench-short bench-gpu dev constraints wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -38,6 +38,16 @@ test-slow: $(VENV)/.ready-test $(VENV)/.qt ## run the tests with full-size model
 
 test-gpu: $(VENV)/.ready-test ## run the tests that need a GPU, parity with SAM included
 	@sh scripts/run_tests.sh "$(VENV)" -m gpu --timeout 900 $(ARGS)
+
+bench: $(VENV)/.ready-bench $(VENV)/.qt ## measure everything beside the reference, write docs/performance.md
+	@sh scripts/run_benchmarks.sh "$(VENV)" $(ARGS)
+
+bench-short: $(VENV)/.ready-bench ## the same in two minutes; fails far below the goals
+	@$(BIN)/python benchmarks/compare.py --short --gate $(ARGS)
+
+bench-gpu: $(VENV)/.ready-bench ## measure a CUDA GPU beside the reference
+	@$(BIN)/python benchmarks/compare_gpu.py --out docs/performance/gpu.json $(ARGS)
+	@$(BIN)/python benchmarks/write_report.py
 
 lint: style types contracts ## style, types and import contracts
 

@@ -47,6 +47,7 @@ def _use_own_settings() -> tempfile.TemporaryDirectory[str]:
     """Keep settings and journals in a folder that goes with the program."""
     folder = tempfile.TemporaryDirectory()
     os.environ["NAPARI_SAM_DATA_DIR"] = folder.name
+    os.environ["NAPARI_SAM_EMBEDDINGS_DIR"] = str(Path(folder.name) / "embeddings")
     get_settings(Path(folder.name) / "settings.yaml")
     return folder
 

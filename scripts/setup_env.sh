@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # Make or refresh a virtual environment and install the package into it, editable.
 #
-#   scripts/setup_env.sh PYTHON VENV run|app|test|lint|dev
+#   scripts/setup_env.sh PYTHON VENV run|app|test|bench|lint|dev
 #
-# run: the package; app: napari with Qt; test, lint, dev: the groups of that name.
+# run: the package; app: napari with Qt; test, lint, dev: the groups of that name; bench:
+# test, and the reference implementations without what they depend on.
 # Where packages come from is pip's own configuration; versions are constraints.txt's.
 set -eu
 python=$1
@@ -46,10 +47,10 @@ fi
 case $kind in
 run) set -- -e . ;;
 app) set -- -e '.[all]' ;;
-test) set -- -e . --group test ;;
+test | bench) set -- -e . --group test ;;
 lint) set -- -e . --group test --group lint ;;
 dev) set -- -e '.[train]' --group dev ;;
-*) fail "unknown environment '$kind'; known: run, app, test, lint, dev" ;;
+*) fail "unknown environment '$kind'; known: run, app, test, bench, lint, dev" ;;
 esac
 
 printf 'napari-sam: installing (%s); the first time takes some minutes\n' "$kind"
@@ -64,8 +65,13 @@ pip_install() {
 pip_install --upgrade 'pip>=25.1'
 pip_install --constraint constraints.txt "$@"
 
+# benchmarks/peers.py stands in for torchvision and timm.
+[ "$kind" != bench ] ||
+    pip_install --no-deps segment-anything==1.0 mobilesam-mirror==1.0.0
+
 # Each kind contains the smaller ones.
 case $kind in
+bench) touch "$venv/.ready-test" ;;
 lint) touch "$venv/.ready-test" ;;
 dev) touch "$venv/.ready-test" "$venv/.ready-lint" ;;
 esac

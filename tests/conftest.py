@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 import threading
@@ -16,6 +17,7 @@ import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import ModuleType
 
     from napari_sam.modeling.sam import Sam
 
@@ -103,6 +105,12 @@ def _own_settings(
     ours = sys.modules.get("napari_sam._bridge.preferences")
     if ours is not None:
         ours.forget_settings()
+    # So would embeddings; those in memory belong to the process.
+    embeddings = tmp_path_factory.mktemp("embeddings")
+    monkeypatch.setenv("NAPARI_SAM_EMBEDDINGS_DIR", str(embeddings))
+    kept = sys.modules.get("napari_sam._bridge.embeddings")
+    if kept is not None:
+        kept.shared_library.cache_clear()
 
 
 def _is_ours_to_end(thread: threading.Thread) -> bool:
@@ -111,8 +119,8 @@ def _is_ours_to_end(thread: threading.Thread) -> bool:
     return (
         thread.is_alive()
         and type(thread).__name__ not in kept_by_libraries
-        # dask's default pool
-        and not thread.name.startswith("ThreadPoolExecutor-")
+        # the pools of dask and of zarr
+        and not thread.name.startswith(("ThreadPoolExecutor-", "zarr_io", "asyncio_"))
     )
 
 
@@ -175,3 +183,15 @@ def blobs() -> Blobs:
         return array
 
     return Blobs(read("blobs.png"), read("blobs_labels.png"))
+
+
+@pytest.fixture(scope="session")
+def large_images() -> ModuleType:
+    """Planes of any size that count what is read, and a model that sees them."""
+    path = Path(__file__).with_name("large_images.py")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

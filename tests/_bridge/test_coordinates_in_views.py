@@ -279,21 +279,18 @@ def test_no_pixel_in_three_dimensions_or_along_a_missing_axis():
     assert plane_map.pointer_yx(viewer.dims, (1, 1, 1)) is None
 
 
-def test_a_coarser_level_is_met_in_its_own_pixels(monkeypatch):
-    monkeypatch.setattr("napari_sam._bridge.image_source.MAX_SIDE_PX", 30)
+def test_multiscale_images_are_met_in_pixels_of_the_finest_level():
     viewer, image, source, plane_map = build(SCENES["multiscale"])
-    assert source.shape == (20, 30)
-    # Rows 8 and 9, columns 14 and 15 of the finest level are one pixel.
-    world = at_pointer(viewer, image, (8.5, 14.5), (0, 1))
+    assert source.shape == (40, 60)
+    world = at_pointer(viewer, image, (8.5, 14.4), (0, 1))
     assert plane_map.pointer_yx(viewer.dims, world) == (
         PlaneKey(),
-        pytest.approx((4, 7)),
+        pytest.approx((8.5, 14.4)),
     )
-    labels = Labels(np.arange(600).reshape(20, 30), **plane_map.transforms())
+    labels = Labels(np.arange(2400).reshape(40, 60), **plane_map.transforms())
     viewer.add_layer(labels)
-    for yx in [(8, 14), (9, 15), (8.5, 14.5)]:
-        world = at_pointer(viewer, image, yx, (0, 1))
-        assert labels.get_value(world, world=True) == 4 * 30 + 7
+    world = at_pointer(viewer, image, (8.6, 14.4), (0, 1))
+    assert labels.get_value(world, world=True) == 9 * 60 + 14
 
 
 def test_planes_sheared_against_each_other_are_met_where_they_are_drawn():

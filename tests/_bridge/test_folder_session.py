@@ -12,6 +12,7 @@ from PIL import Image
 
 from napari_sam._bridge.folder_session import FolderSession
 from napari_sam._bridge.model_segmenter import ModelSpec
+from napari_sam.acceleration.engine import Engine
 from napari_sam.annotation.objects import Origin
 from napari_sam.annotation.ports import PlaneKey
 from napari_sam.io.annotation_file import load_annotation
@@ -428,7 +429,7 @@ def test_stopping_and_starting_prompts_keeps_the_objects(
     assert list(session.controller.annotator.objects) == [made]
 
 
-def test_next_image_is_embedded_meanwhile(begin, tmp_path, session, tiny_sam):
+def test_next_image_is_embedded_meanwhile(begin, tmp_path, session, monkeypatch):
     """Lesson 18: what is made ahead is bounded, in main memory, and gives way.
 
     The encoder does not run again when the image kept ready is opened.
@@ -440,16 +441,19 @@ def test_next_image_is_embedded_meanwhile(begin, tmp_path, session, tiny_sam):
         noise = rng.integers(0, 255, (64, 64), np.uint8)
         Image.fromarray(noise).save(tmp_path / f"n{number}.png")
     runs = []
-    hook = tiny_sam.image_encoder.register_forward_hook(lambda *_: runs.append(1))
-    try:
-        walk = begin(tmp_path)
-        assert len(runs) == 2, "the first image, and the second ahead"
-        go(walk, session, "next")
-        assert len(runs) == 3, "the third ahead; the second was known"
-        session.controller.annotator.add_point(FLAT, (30.0, 30.0))
-        assert len(runs) == 3
-    finally:
-        hook.remove()
+    encode = Engine.encode_image
+
+    def counting(engine, *given):
+        runs.append(1)
+        return encode(engine, *given)
+
+    monkeypatch.setattr(Engine, "encode_image", counting)
+    walk = begin(tmp_path)
+    assert len(runs) == 2, "the first image, and the second ahead"
+    go(walk, session, "next")
+    assert len(runs) == 3, "the third ahead; the second was known"
+    session.controller.annotator.add_point(FLAT, (30.0, 30.0))
+    assert len(runs) == 3
 
 
 def test_image_kept_ready_is_read_again_if_its_file_changed(

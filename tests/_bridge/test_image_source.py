@@ -9,7 +9,9 @@ from napari.layers import Image
 from napari_sam._bridge.image_source import LayerImageSource
 from napari_sam.annotation.ports import PlaneKey
 from napari_sam.errors import ImageError
+from napari_sam.prediction import brightness_sample
 from napari_sam.prediction.intensity import IntensityRule, to_rgb
+from napari_sam.prediction.shown_pixels import ShownPixels
 from napari_sam.structures.view_settings import ViewSettings
 
 STACK = np.random.default_rng(0).integers(0, 255, (3, 4, 20, 30), dtype=np.uint8)
@@ -228,3 +230,130 @@ def test_identity_does_not_hang_on_the_names_of_layers():
     assert LayerImageSource(first, after, [other]).identity == before.identity
     other.data = other.data + 1
     assert LayerImageSource(first, after, [other]).identity != before.identity
+
+
+class Counted:
+    """An array that counts the pixels that are read of it."""
+
+    def __init__(self, array):
+        self._array, self.shape, self.dtype = array, array.shape, array.dtype
+        self.ndim, self.size, self.n_read = array.ndim, array.size, 0
+
+    def __getitem__(self, key):
+        part = self._array[key]
+        self.n_read += np.size(part)
+        return part
+
+
+def pyramid_layer(data, *steps, **options):
+    """A layer on counted levels; what napari reads itself does not count."""
+    levels = [Counted(data[..., ::step, ::step]) for step in steps]
+    options = {"contrast_limits": (0, 4000), "multiscale": True} | options
+    layer = Image(levels, **options)
+    for level in levels:
+        level.n_read = 0
+    return layer, levels
+
+
+VIEWS = [
+    ViewSettings(),
+    ViewSettings(gamma=0.5),
+    ViewSettings(channel_axis=1),
+    ViewSettings(channel_axis=1, channels=(2, None, 0), invert=True),
+    ViewSettings(contrast="fixed range", limits=(0, 4000)),
+    ViewSettings(contrast="contrast limits"),
+]
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_pieces_are_those_of_the_plane(view):
+    source = LayerImageSource(Image(DEEP), view)
+    whole = source.read_plane(KEY)
+    pixels = source.plane_pixels(KEY)
+    assert pixels.shape == source.plane_shape(KEY) == (20, 30)
+    assert pixels.level_shapes == ((20, 30),)
+    assert pixels.dtype == whole.dtype
+    np.testing.assert_array_equal(pixels.read((3, 4, 15, 29)), whole[3:15, 4:29])
+    shown = ShownPixels(pixels)
+    np.testing.assert_array_equal(shown.read((3, 4, 15, 29)), to_rgb(whole)[3:15, 4:29])
+    np.testing.assert_array_equal(shown.whole(), to_rgb(whole))
+
+
+def test_pieces_of_colour_pictures_and_of_layers_as_channels():
+    picture = DEEP[0].transpose(1, 2, 0)
+    layer = Image(picture, rgb=True, contrast_limits=(0, 4000))
+    for view in (ViewSettings(), ViewSettings(gamma=2, channels=(2, 0, None))):
+        source = LayerImageSource(layer, view)
+        pixels, whole = source.plane_pixels(PlaneKey()), source.read_plane(PlaneKey())
+        np.testing.assert_array_equal(pixels.read((3, 4, 15, 29)), whole[3:15, 4:29])
+    key, chosen = PlaneKey((1, 2), (1,)), ViewSettings(channels=("c", "a", "c"))
+    source = LayerImageSource(SPLIT[0], chosen, SPLIT[1:])
+    pixels, whole = source.plane_pixels(key), source.read_plane(key)
+    np.testing.assert_array_equal(pixels.read((3, 4, 15, 29)), whole[3:15, 4:29])
+
+
+def test_all_levels_are_there_and_none_is_read_before_it_is_needed():
+    layer, levels = pyramid_layer(DEEP, 1, 2, 4)
+    source = LayerImageSource(layer)
+    assert source.shape == (2, 3, 20, 30)
+    assert source.factors == (1, 1, 1, 1)
+    pixels = source.plane_pixels(KEY)
+    assert pixels.level_shapes == ((20, 30), (10, 15), (5, 8))
+    assert [level.n_read for level in levels] == [0, 0, 0]
+    np.testing.assert_array_equal(
+        pixels.read((1, 2, 5, 8), 2), DEEP[1, 0, ::4, ::4][1:5, 2:8]
+    )
+    np.testing.assert_array_equal(pixels.read((0, 0, 9, 9)), DEEP[1, 0, :9, :9])
+    assert [level.n_read for level in levels] == [81, 0, 24]
+
+
+def test_channels_of_a_pyramid_share_their_brightness_on_all_levels(monkeypatch):
+    monkeypatch.setattr(brightness_sample, "MAX_WHOLE_PX", 500)
+    monkeypatch.setattr(brightness_sample, "MIN_LEVEL_PX", 100)
+    layer, levels = pyramid_layer(DEEP, 1, 2, 4)
+    view = ViewSettings(channel_axis=1, channels=(2, 0, 2))
+    pixels = LayerImageSource(layer, view).plane_pixels(KEY)
+    part = pixels.read((0, 0, 8, 8))
+    # Two channels of the middle level decide what is black and white.
+    assert [level.n_read for level in levels] == [2 * 64, 2 * 150, 0]
+    for colour, channel in enumerate((2, 0, 2)):
+        sample = DEEP[1, channel, ::2, ::2]
+        rule = IntensityRule(limits=tuple(np.percentile(sample, (0.1, 99.9))))
+        expected = to_rgb(DEEP[1, channel], rule=rule)[..., 0]
+        np.testing.assert_array_equal(part[..., colour], expected[:8, :8])
+        coarse = pixels.read((0, 0, 5, 8), 2)[..., colour]
+        np.testing.assert_array_equal(coarse, expected[::4, ::4])
+
+
+def test_thumbnails_read_the_level_that_suits_them():
+    data = np.add.outer(np.arange(1600), np.arange(2000)).astype(np.uint16)
+    layer, levels = pyramid_layer(np.stack([data, data]), 1, 2, 4, 8, 16)
+    small = LayerImageSource(layer).read_thumbnail(PlaneKey((1, 2), (1,)))
+    assert [level.n_read for level in levels] == [0, 0, 0, 200 * 250, 0]
+    np.testing.assert_array_equal(small, to_rgb(data[::16, ::16]))
+
+
+def test_thumbnails_of_planes_past_memory_show_the_middle(monkeypatch):
+    monkeypatch.setattr("napari_sam._bridge.image_source._MAX_THINNED_PX", 1000)
+    monkeypatch.setattr("napari_sam._bridge.image_source._MIDDLE_SIDE", 40)
+    plane = np.arange(6000).reshape(60, 100)
+    small = LayerImageSource(Image(plane)).read_thumbnail(PlaneKey(), 20)
+    np.testing.assert_array_equal(small, to_rgb(plane[10:50:2, 30:70:2]))
+
+
+def test_planes_past_memory_are_not_read_at_once(monkeypatch):
+    monkeypatch.setattr("napari_sam._bridge.image_source.MAX_PLANE_PX", 599)
+    source = LayerImageSource(Image(DEEP))
+    with pytest.raises(ImageError, match="20 x 30 pixels is too large"):
+        source.read_plane(KEY)
+    with pytest.raises(ImageError, match="too large"):
+        source.unscaled.read_plane(KEY)
+    assert source.plane_pixels(KEY).read((0, 0, 20, 30)).shape == (20, 30)
+
+
+def test_planes_that_are_not_there_are_refused():
+    with pytest.raises(ImageError, match="no plane 5"):
+        LayerImageSource(Image(DEEP)).plane_pixels(PlaneKey((2, 3), (5, 0)))
+    source = LayerImageSource(Image(DEEP), ViewSettings(channel_axis=1))
+    with pytest.raises(ImageError, match="cannot lie along"):
+        source.plane_pixels(PlaneKey((1, 3), (0, 0)))

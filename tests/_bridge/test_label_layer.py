@@ -112,11 +112,6 @@ def test_preserve_labels_is_reported():
         (np.zeros((20, 30), np.uint32), {}, "shape"),
         (np.zeros(SHAPE, np.uint32), {"scale": (1, 2, 2)}, "does not lie on the image"),
         (np.zeros(SHAPE, np.uint32), {"translate": (0, 0, 3)}, "does not lie on"),
-        (
-            [np.zeros(SHAPE, np.uint32), np.zeros((3, 10, 15), np.uint32)],
-            {"multiscale": True},
-            "multiscale",
-        ),
     ],
 )
 def test_layers_that_do_not_fit_are_refused(data, arguments, message):

@@ -40,18 +40,38 @@ class Disks:
     def describe(self) -> dict[str, str]:
         return {"model": self.name, "weights": "sha256:00"}
 
-    def embed(self, plane: np.ndarray, *, cancel: Any = None) -> tuple[int, int]:
-        return plane.shape[:2]
+    def see(self, pixels: Any) -> Any:
+        return pixels
+
+    def embed(self, pixels: Any, **_: Any) -> tuple[int, int]:
+        return pixels.shape
+
+    def scale_for(self, embedding: Any, view: Any, extent: Any = None) -> None:
+        return None
+
+    def region_at(self, embedding: Any, yx: Any, scale: Any) -> None:
+        return None
 
     def predict(
-        self, embedding: tuple[int, int], prompts: Any, *, cancel: Any = None
+        self,
+        embedding: tuple[int, int],
+        prompts: Any,
+        *,
+        scale: Any = None,
+        cancel: Any = None,
     ) -> Answer:
         y, x = max(prompts.points, key=lambda point: point.label).yx
         masks = tuple(disk(embedding, y, x, radius) for radius in (6, 3, 6, 9))
         scores = np.array([0.8, 0.5, 0.9, 0.6], np.float32)
         return Answer(masks, scores, np.zeros((4, 64, 64), np.float32), 0.001)
 
-    def preview(self, embedding: tuple[int, int], yx: tuple[float, float]) -> Answer:
+    def preview(
+        self,
+        embedding: tuple[int, int],
+        yx: tuple[float, float],
+        *,
+        scale: Any = None,
+    ) -> Answer:
         mask = disk(embedding, *yx, 6)
         return Answer((mask,), np.ones(1, np.float32), np.zeros((1, 64, 64)), 0.001)
 

@@ -15,6 +15,7 @@ from napari_sam._bridge.preview_layer import (
     outlined,
 )
 from napari_sam.annotation.ports import PlaneKey
+from napari_sam.structures.mask_sketch import MaskSketch
 from napari_sam.structures.mask_window import MaskWindow
 
 FLAT = PlaneKey()
@@ -210,3 +211,49 @@ def test_cost_of_showing_a_mask(viewer):
         preview.show(viewer, FLAT, mask)
         times.append(time.perf_counter() - start)
     assert min(times) < 0.01
+
+
+def covered(viewer, preview):
+    """Box of the image, in pixel edges, that the layer's pixels cover."""
+    layer, image = preview.layer, viewer.layers[0]
+    drawn = np.argwhere(layer.data)
+    edges = [drawn.min(axis=0) - 0.5, drawn.max(axis=0) + 0.5]
+    return [image.world_to_data(layer.data_to_world(edge)) + 0.5 for edge in edges]
+
+
+@pytest.mark.parametrize("place", [{}, {"scale": (2, 3), "translate": (5, -7)}])
+def test_a_sketch_covers_the_pixels_that_it_stands_for(viewer, place):
+    preview = make(viewer, (9000, 9000), **place)
+    window = MaskWindow(20, 10, np.ones((30, 50), bool))
+    preview.show(viewer, FLAT, MaskSketch(window, (1000.0, 2000.0), (16.0, 8.0)))
+    low, high = covered(viewer, preview)
+    np.testing.assert_allclose(low, (1000 + 20 * 16, 2000 + 10 * 8))
+    np.testing.assert_allclose(high, (1000 + 50 * 16, 2000 + 60 * 8))
+    # And back to pixels of the image.
+    preview.show(viewer, FLAT, disk(400, 300, 20))
+    low, high = covered(viewer, preview)
+    np.testing.assert_allclose(low, (380, 280))
+    np.testing.assert_allclose(high, (421, 321))
+
+
+def test_sketches_of_one_grid_stay_on_one_stage(viewer):
+    preview = make(viewer, (9000, 9000))
+    moved = []
+    for y in (20, 60, 100):
+        window = MaskWindow(y, 10, np.ones((30, 50), bool))
+        preview.show(viewer, FLAT, MaskSketch(window, (1000.0, 2000.0), (8.0, 8.0)))
+        if not moved:
+            preview.layer.events.translate.connect(lambda _: moved.append(1))
+            preview.layer.events.data.connect(lambda _: moved.append(1))
+    assert moved == []
+    low, _ = covered(viewer, preview)
+    np.testing.assert_allclose(low, (1000 + 100 * 8, 2000 + 10 * 8))
+
+
+def test_a_very_long_mask_is_drawn_with_fewer_pixels(viewer):
+    preview = make(viewer, (20000, 20000))
+    preview.show(viewer, FLAT, disk(9000, 8000, 5000))
+    assert max(preview.layer.data.shape) <= 4096
+    low, high = covered(viewer, preview)
+    np.testing.assert_allclose(low, (4000, 3000), atol=3)
+    np.testing.assert_allclose(high, (14001, 13001), atol=3)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
+import zarr
 
 from napari_sam._cli.inputs import (
     Existing,
@@ -83,3 +84,47 @@ def test_a_folder_is_no_file_to_write(tmp_path):
         check_writable_file(tmp_path)
     check_writable_file(tmp_path / "new" / "a.csv")
     assert list((tmp_path / "new").iterdir()) == []
+
+
+@pytest.fixture
+def large(folder):
+    """Images past memory, and what is no image, in a folder of images."""
+    for name in ("c.ome.zarr", "b_labels.zarr", "no_suffix"):
+        zarr.create_array(folder / name, shape=(5, 6), dtype="u1")
+    (folder / "empty.zarr").mkdir()
+    (folder / "d.H5").write_text("x")
+    return folder
+
+
+def test_zarr_folders_and_hdf5_files_of_a_folder(large):
+    found = [path.name for path in find_inputs([large])]
+    assert found == ["a.ome.tif", "b.png", "c.ome.zarr", "d.H5"]
+
+
+def test_zarr_folders_by_name_and_pattern(large):
+    words = [large / "no_suffix", large / "c*.zarr"]
+    assert find_inputs(words) == [large / "no_suffix", large / "c.ome.zarr"]
+    with pytest.raises(ImageError, match=r"no image.*\.zarr"):
+        find_inputs([large / "empty.zarr"])
+
+
+def test_an_array_in_a_file(large):
+    words = [large / "d.H5::/raw/data", large / "c.ome.zarr::0"]
+    assert find_inputs(words) == words
+    plan = plan_outputs(words, large / "o", Existing.ERROR)
+    names = [work.labels.name for work in plan]
+    assert names == ["d_raw_data_labels.tif", "c_0_labels.tif"]
+    with pytest.raises(ImageError, match="no file"):
+        find_inputs([large / "no.h5::/raw"])
+
+
+def test_large_labels_count_as_a_result(large):
+    (work,) = plan_outputs([large / "c.ome.zarr"], large, Existing.ERROR)
+    assert work.large_labels == large / "c_labels.zarr"
+    assert work.partial.large_labels == large / "c_partial_labels.zarr"
+    work.large_labels.mkdir()
+    with pytest.raises(OutputError, match=r"c_labels\.zarr is there"):
+        plan_outputs([work.source], large, Existing.ERROR)
+    assert plan_outputs([work.source], large, Existing.SKIP) == [work]
+    work.table.write_text("x")
+    assert plan_outputs([work.source], large, Existing.SKIP) == []

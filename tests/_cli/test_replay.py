@@ -16,6 +16,7 @@ from napari_sam.io.annotation_file import load_annotation, save_annotation
 from napari_sam.io.images import read_image
 from napari_sam.structures.image_digest import image_digest
 from napari_sam.structures.labels import LabelEdit
+from napari_sam.structures.plane_pixels import ArrayPixels
 
 PLANE = PlaneKey()
 
@@ -31,6 +32,9 @@ class Source:
 
     def read_plane(self, key: PlaneKey) -> np.ndarray:
         return self.array
+
+    def plane_pixels(self, key: PlaneKey) -> ArrayPixels:
+        return ArrayPixels((self.array,))
 
 
 class Store:

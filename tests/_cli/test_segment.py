@@ -398,7 +398,8 @@ def test_ctrl_c_in_the_first_plane_leaves_nothing(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(segment_file, "_segment_plane", interrupted)
-    outcome = run("segment", _stack(tmp_path, blobs), "-o", out, *mini)
+    stack = _stack(tmp_path, blobs)
+    outcome = run("segment", stack, "-o", out, *mini, "--point=100,100")
     assert outcome.code == 130
     assert list(out.iterdir()) == []
 
@@ -445,7 +446,7 @@ def test_a_full_disk_stops_and_earlier_failures_are_told(
 def test_failures_are_told_after_ctrl_c(run, mini, picture, out, monkeypatch):
     (picture.parent / "a_bad.png").write_text("no pixels")
     _fail_on(monkeypatch, "blobs.png", KeyboardInterrupt())
-    outcome = run("segment", picture.parent, "-o", out, *mini)
+    outcome = run("segment", picture.parent, "-o", out, *mini, "--point=100,100")
     assert outcome.code == 130
     assert "a_bad.png" in outcome.err
 

@@ -42,10 +42,16 @@ class Squares:
     def describe(self):
         return {"device": "cpu"}
 
-    def embed(self, plane, *, cancel=None):
-        return plane
+    def embed(self, pixels, **_):
+        return pixels
 
-    def predict(self, embedding, prompts, *, cancel=None):
+    def scale_for(self, embedding, view, extent=None):
+        return None
+
+    def region_at(self, embedding, yx, scale):
+        return None
+
+    def predict(self, embedding, prompts, *, scale=None, cancel=None):
         y, x = (round(v) for v in prompts.points[0].yx)
         masks = tuple(
             MaskWindow(y - r, x - r, np.ones((2 * r + 1, 2 * r + 1), bool))
@@ -54,7 +60,7 @@ class Squares:
         scores = np.array([0.8, 0.5, 0.9, 0.3], np.float32)
         return Answer(masks, scores, np.zeros((4, 4, 4), np.float32), 0.012)
 
-    def preview(self, embedding, yx):
+    def preview(self, embedding, yx, *, scale=None):
         raise NotImplementedError
 
 

@@ -57,7 +57,10 @@ def test_region_drawn_as_a_shape(viewer, widget, wait, blobs):
 def test_cancel_keeps_what_was_found(viewer, widget, wait):
     widget.settings.set_value("points_per_side", 64)
     widget.run.click()
-    wait(lambda: widget.progress.value() > 0, timeout=60)
+    # A quarter of the points has met some blobs.
+    wait(
+        lambda: 4 * widget.progress.value() > widget.progress.maximum() > 0, timeout=60
+    )
     widget.cancel.click()
     wait(lambda: not widget.session.is_grid_running)
     assert "cancelled" in widget.message.text()

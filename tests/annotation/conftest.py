@@ -23,6 +23,7 @@ from napari_sam.structures.candidates import Answer, MaskRecord
 from napari_sam.structures.embedding import ImageEmbedding
 from napari_sam.structures.geometry import mask_bounding_box
 from napari_sam.structures.mask_window import MaskWindow
+from napari_sam.structures.plane_pixels import ArrayPixels
 from napari_sam.structures.prompts import PointPrompt, PromptSet
 from napari_sam.structures.rle import encode
 
@@ -49,6 +50,10 @@ class ArraySource:
     def read_plane(self, key: PlaneKey) -> np.ndarray:
         self.n_reads += 1
         return self.array[key.locate(slice(None), slice(None))]
+
+    def plane_pixels(self, key: PlaneKey) -> ArrayPixels:
+        self.n_reads += 1
+        return ArrayPixels((self.array[key.locate(slice(None), slice(None))],))
 
 
 @dataclass
@@ -103,18 +108,41 @@ class RegionSegmenter:
     def describe(self) -> dict[str, str]:
         return {"model": self.name}
 
-    def embed(self, plane: np.ndarray, *, cancel: Any = None) -> ImageEmbedding:
+    def see(self, pixels: Any) -> Any:
+        return pixels
+
+    def embed(
+        self,
+        pixels: Any,
+        *,
+        view: Any = None,
+        cancel: Any = None,
+        digests: Any = None,
+    ) -> Any:
         if cancel is not None and cancel.is_set():
             msg = "stopped"
             raise Cancelled(msg)
         if self.error is not None:
             raise self.error
         self.n_embedded += 1
+        is_array = isinstance(pixels, np.ndarray)
+        plane = pixels if is_array else pixels.read((0, 0, *pixels.shape))
         features = plane[None, None].astype(np.float32)
         return ImageEmbedding(features, (), plane.shape, plane.shape, self.name, "x")
 
+    def scale_for(self, embedding: Any, view: Any, extent: Any = None) -> None:
+        return None
+
+    def region_at(self, embedding: Any, yx: Any, scale: Any) -> None:
+        return None
+
     def predict(
-        self, embedding: ImageEmbedding, prompts: PromptSet, *, cancel: Any = None
+        self,
+        embedding: ImageEmbedding,
+        prompts: PromptSet,
+        *,
+        scale: Any = None,
+        cancel: Any = None,
     ) -> Answer:
         if self.error is not None:
             raise self.error
@@ -148,7 +176,9 @@ class RegionSegmenter:
             ),
         )
 
-    def preview(self, embedding: ImageEmbedding, yx: tuple[float, float]) -> Answer:
+    def preview(
+        self, embedding: ImageEmbedding, yx: tuple[float, float], *, scale: Any = None
+    ) -> Answer:
         answer = self.predict(embedding, PromptSet(points=(PointPrompt(yx),)))
         return Answer(
             answer.masks[2:3], answer.predicted_iou[2:3], answer.low_res_logits[2:3]

@@ -198,8 +198,8 @@ def test_going_to_the_object_that_is_repeated(annotator):
 def test_one_undo_goes_back_from_a_worse_mask(annotator, segmenter, monkeypatch):
     predict = segmenter.predict
 
-    def declining(embedding, prompts, *, cancel=None):
-        answer = predict(embedding, prompts, cancel=cancel)
+    def declining(embedding, prompts, **how):
+        answer = predict(embedding, prompts, **how)
         scores = answer.predicted_iou - 0.3 * (len(prompts.points) > 1)
         return Answer(answer.masks, scores, answer.low_res_logits)
 

@@ -137,7 +137,7 @@ def test_cancel_keeps_what_was_answered(source, segmenter):
     paused, go_on = threading.Event(), threading.Event()
 
     class Slow(type(segmenter)):
-        def predict(self, embedding, prompts, *, cancel=None):
+        def predict(self, embedding, prompts, **how):
             answer = super().predict(embedding, prompts)
             if len(self.asked) == 2:
                 paused.set()
@@ -162,11 +162,11 @@ def test_cancel_keeps_what_was_answered(source, segmenter):
 
 def test_failure_on_a_later_plane_keeps_the_first(stack_source, segmenter):
     class Breaks(type(segmenter)):
-        def embed(self, plane, *, cancel=None):
+        def embed(self, pixels, **how):
             if self.n_embedded:
                 msg = "no memory"
                 raise RuntimeError(msg)
-            return super().embed(plane, cancel=cancel)
+            return super().embed(pixels, **how)
 
     prompts = {PlaneKey((1, 2), (z,)): [at(ON_7)] for z in (0, 1)}
     result, _ = run(stack_source, Breaks(), prompts)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from napari_sam.annotation.commit_policy import (
+    MAX_EXACT_PX,
     CommitSettings,
     LabelMode,
     Overlap,
@@ -211,3 +212,18 @@ def test_names_are_accepted_and_wrong_ones_refused():
         CommitSettings(overlap="merge")
     with pytest.raises(SettingsError, match="from 0 on, not -1"):
         CommitSettings(min_area=-1)
+
+
+def test_a_very_large_mask_is_cleaned_where_there_is_something_to_clean():
+    side = 2200
+    rows, columns = np.ogrid[:side, :side]
+    disc = (rows - 1100) ** 2 + (columns - 1100) ** 2 < 1050**2
+    assert disc.size > MAX_EXACT_PX
+    np.testing.assert_array_equal(clean(disc), disc)
+    dirty = disc.copy()
+    dirty[1000:1060, 1000:1060] = False
+    dirty[5:40, 5:40] = True
+    np.testing.assert_array_equal(clean(dirty, at=(7, 9)), disc)
+    negative = PointPrompt((1030.0, 1030.0), 0)
+    dirty[5:40, 5:40] = False
+    np.testing.assert_array_equal(clean(dirty, [negative]), dirty)

@@ -136,7 +136,7 @@ def test_clearing_stops_the_encoder(desk, runner, segmenter):
 
 
 def test_an_embedding_made_elsewhere_is_used(desk, runner, segmenter, stack_source):
-    desk.adopt_embedding(FRONT, segmenter.embed(stack_source.read_plane(FRONT)))
+    desk.adopt_embedding(FRONT, segmenter.embed(stack_source.plane_pixels(FRONT)))
     desk.ask(segmenter, draft_at(5, 5), RULE, None)
     runner.run_all()
     assert segmenter.n_embedded == 1

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from napari_sam.annotation.annotator import Annotator
-from napari_sam.annotation.grid_run import GridRun
+from napari_sam.annotation.grid_run import GridRun, LargeResult
 from napari_sam.annotation.jobs import InlineRunner, ModelThread
 from napari_sam.annotation.ports import PlaneKey
 from napari_sam.errors import PhaseError
@@ -195,3 +195,79 @@ def test_cancel_keeps_finished_planes_and_the_interrupted_one(stack_source, segm
     assert result.is_partial
     assert [len(found.records) for found in result.planes] == [3, 1]
     assert [found.is_partial for found in result.planes] == [False, True]
+
+
+class ByTiles:
+    """Stands for a model that finds one object per tile."""
+
+    def __init__(self, on_tile):
+        self._on_tile = on_tile
+
+    def find_everything(self, pixels, settings, *, progress, cancel):
+        n_found = 0
+        for tile in range(4):
+            if cancel.is_set():
+                break
+            self._on_tile(tile)
+            pixels.read((10 * tile, 0, 10 * tile + 10, 60))
+            n_found += 1
+            progress(tile + 1, 4)
+        return ["object"] * n_found
+
+
+def test_large_planes_are_searched_by_tiles(source):
+    results, steps = [], []
+    grid = GridRun(InlineRunner())
+    grid.planes_finished.connect(results.append)
+    grid.progressed.connect(lambda *step: steps.append(step))
+    model = ByTiles(lambda _tile: None)
+    grid.start_planes(model, source, [FLAT], {}, in_tiles=True)
+    (found,) = results[0].planes
+    assert isinstance(found, LargeResult)
+    assert found.shape == (40, 60)
+    assert len(found.objects) == 4
+    assert not found.is_partial
+    assert steps[-1] == (4, 4)
+
+
+def test_cancelling_keeps_the_tiles_of_a_large_plane(source):
+    results, runner = [], ModelThread()
+    grid = GridRun(runner)
+    grid.planes_finished.connect(results.append)
+    paused, go_on = threading.Event(), threading.Event()
+
+    def wait(tile):
+        if tile == 2:
+            paused.set()
+            assert go_on.wait(5)
+
+    grid.start_planes(ByTiles(wait), source, [FLAT], {}, in_tiles=True)
+    assert paused.wait(5)
+    grid.cancel()
+    go_on.set()
+    runner.wait(5)
+    runner.close()
+    (found,) = results[0].planes
+    assert results[0].is_partial
+    assert found.is_partial
+    assert len(found.objects) == 3
+
+
+def test_around_a_region_no_more_is_read(source, segmenter):
+    boxes = []
+    real = source.plane_pixels
+
+    class Watched:
+        def __init__(self, pixels):
+            self.shape = pixels.shape
+            self._pixels = pixels
+
+        def read(self, box, level=0):
+            boxes.append(box)
+            return self._pixels.read(box, level)
+
+    source.plane_pixels = lambda key: Watched(real(key))
+    region = np.zeros(source.array.shape, bool)
+    region[0:5, 0:5] = True
+    run(source, segmenter, region)
+    assert boxes == [(0, 0, 37, 37)]

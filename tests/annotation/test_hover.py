@@ -23,7 +23,9 @@ class Pointer:
         self.annotator, self.runner = annotator, runner
         self.seen = []
         annotator.hovered.connect(
-            lambda mask, plane: self.seen.append(None if mask is None else mask.box)
+            lambda mask, plane: self.seen.append(
+                None if mask is None else mask.window.box
+            )
         )
 
     def move(self, *yx, plane=FLAT):
@@ -48,7 +50,7 @@ def test_the_mask_under_the_pointer_is_shown_before_a_click(pointer, store, sour
     pointer.move(5, 5)
     pointer.runner.run_all()
     mask, plane = masks[-1]
-    np.testing.assert_array_equal(mask.on_plane((40, 60)), source.array == 7)
+    np.testing.assert_array_equal(mask.window.on_plane((40, 60)), source.array == 7)
     assert plane == FLAT
     assert not store.array.any()
     assert pointer.annotator.ledger.history.undo_text == ""

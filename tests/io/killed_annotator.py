@@ -44,10 +44,18 @@ class Squares:
     def describe(self) -> dict[str, str]:
         return {"model": self.name}
 
-    def embed(self, plane: np.ndarray, *, cancel: Any = None) -> int:
+    def embed(self, pixels: Any, **_: Any) -> int:
         return 0
 
-    def predict(self, embedding: Any, prompts: Any, *, cancel: Any = None) -> Answer:
+    def scale_for(self, embedding: Any, view: Any, extent: Any = None) -> None:
+        return None
+
+    def region_at(self, embedding: Any, yx: Any, scale: Any) -> None:
+        return None
+
+    def predict(
+        self, embedding: Any, prompts: Any, *, scale: Any = None, cancel: Any = None
+    ) -> Answer:
         y, x = (int(value) for value in prompts.points[-1].yx)
         masks = []
         for side in (5, 3, 5, 9):

@@ -71,12 +71,21 @@ def test_float32_everywhere(dtype, device: torch.device) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", torch.float16])
-def test_low_precision_on_gpu_only(machine, dtype) -> None:
+def test_low_precision_on_a_gpu(machine, dtype) -> None:
     machine(n_cuda=1)
     assert resolve_dtype(dtype, GPU).itemsize == 2
     assert resolve_dtype(dtype, torch.device("mps")).itemsize == 2
-    with pytest.raises(DeviceError, match="on the CPU only 'float32'"):
+
+
+@pytest.mark.parametrize("dtype", ["float16", torch.float16])
+def test_no_float16_on_the_cpu(dtype) -> None:
+    with pytest.raises(DeviceError, match="the CPU offers 'float32' and 'bfloat16'"):
         resolve_dtype(dtype, CPU)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", torch.bfloat16])
+def test_bfloat16_on_the_cpu(dtype) -> None:
+    assert resolve_dtype(dtype, CPU) is torch.bfloat16
 
 
 def test_gpu_without_bfloat16(machine) -> None:

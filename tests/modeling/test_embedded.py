@@ -100,22 +100,6 @@ def test_low_precision_changes_little_and_returns_float32(model: Sam) -> None:
     assert 0 < difference < 0.05 * exact.embedding.abs().mean()
 
 
-def test_prepared_features_are_answered_the_same(model: Sam) -> None:
-    """With finer maps, which this model has, and a dense prompt."""
-    torch.manual_seed(0)
-    with torch.inference_mode():
-        features = model.encode_image(torch.randn(1, 3, 512, 512))
-        # Finer maps begin at nothing.
-        finer = tuple(torch.randn_like(finer) for finer in features.high_res)
-        features = features._replace(high_res=finer)
-        points = torch.rand(1, 2, 2) * 511, torch.ones(1, 2)
-        prompts = model.encode_prompts(points, masks=torch.randn(1, 1, 256, 256))
-        expected = model.decode(features, *prompts)
-        got = model.decode(model.prepare(features), *prompts)
-        for one, other in zip(expected, got, strict=True):
-            torch.testing.assert_close(other, one, atol=1e-4, rtol=1e-5)
-
-
 def test_where_prompts_lie_is_spread_by_products_as_by_convolutions(model: Sam) -> None:
     torch.manual_seed(0)
     encoder = model.prompt_encoder

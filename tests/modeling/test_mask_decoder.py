@@ -4,6 +4,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from napari_sam.modeling.mask_decoder import MaskDecoder
 from napari_sam.modeling.two_way_transformer import TwoWayTransformer
@@ -60,3 +61,24 @@ def test_finer_maps_change_the_masks_and_zero_ones_do_not(
     torch.testing.assert_close(zero, plain)
     ones, _ = decoder(*inputs(), high_res=tuple(torch.ones_like(f) for f in finer))
     assert not torch.allclose(ones, plain)
+
+
+def test_keys_of_published_weights_stay(decoder: MaskDecoder) -> None:
+    assert set(decoder.output_upscaling.state_dict()) == {
+        f"{i}.{name}" for i in (0, 1, 3) for name in ("weight", "bias")
+    }
+
+
+def test_finer_maps_are_added_before_the_norm_and_the_last_activation(
+    decoder: MaskDecoder,
+) -> None:
+    tokens = decoder.attend(*inputs())
+    finer = (
+        torch.randn(1, C // 4, 2 * G, 2 * G),
+        torch.randn(1, C // 8, 4 * G, 4 * G),
+    )
+    first, norm, _, second, _ = decoder.output_upscaling
+    half = functional.gelu(norm(first(tokens.image) + finer[0]))
+    full = functional.gelu(second(half) + finer[1])
+    expected = torch.einsum("bnc,bchw->bnhw", tokens.hyper, full)
+    torch.testing.assert_close(decoder.draw(tokens, finer), expected)

@@ -33,19 +33,3 @@ def test_whole_path(tiny_sam: Sam) -> None:
     assert features.embedding.shape == (1, 64, 16, 16)
     assert features.high_res == ()
     assert (logits.shape, iou.shape) == ((5, 4, 64, 64), (5, 4))
-
-
-def test_prepared_features_are_answered_the_same(tiny_sam: Sam) -> None:
-    with torch.inference_mode():
-        features = tiny_sam.encode_image(torch.randn(1, 3, 256, 256))
-        points = torch.rand(3, 2, 2) * 255, torch.ones(3, 2)
-        prompts = tiny_sam.encode_prompts(points=points)
-        prepared = tiny_sam.prepare(features)
-        again = tiny_sam.prepare(features, prepared.position)
-        assert again.position is prepared.position
-        for expected, got in zip(
-            tiny_sam.decode(features, *prompts),
-            tiny_sam.decode(prepared, *prompts),
-            strict=True,
-        ):
-            torch.testing.assert_close(got, expected, atol=1e-4, rtol=1e-5)

@@ -32,28 +32,6 @@ def test_attention_divides_by_the_root_of_the_inner_head_width(n_queries) -> Non
     torch.testing.assert_close(attn(q, k, v), expected, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("batch", [1, 3])
-@pytest.mark.parametrize(("n_queries", "n_keys"), [(4, 200), (1, 20), (200, 4)])
-def test_attention_between_tokens_and_places_is_the_plain_one(
-    n_queries, n_keys, batch, monkeypatch
-) -> None:
-    """Few tokens are projected in place of many places; nothing else changes."""
-    attn = randomised(Attention(16, num_heads=2, downsample_rate=2))
-    q = torch.randn(batch, n_queries, 16)
-    k, v = torch.randn(batch, n_keys, 16), torch.randn(batch, n_keys, 16)
-    expected = attn.attend_plainly(q, k, v)
-    monkeypatch.setattr(attn, "attend_plainly", None)  # must not be what answers
-    torch.testing.assert_close(attn(q, k, v), expected, atol=1e-5, rtol=1e-5)
-
-
-@pytest.mark.parametrize(("n_tokens", "is_training"), [(5, False), (4, True)])
-def test_many_tokens_and_training_take_the_plain_way(n_tokens, is_training) -> None:
-    attn = randomised(Attention(16, num_heads=2, downsample_rate=2)).train(is_training)
-    q, k = torch.randn(1, n_tokens, 16), torch.randn(1, 200, 16)
-    assert torch.equal(attn(q, k, k), attn.attend_plainly(q, k, k))
-    assert torch.equal(attn(k, q, q), attn.attend_plainly(k, q, q))
-
-
 def test_first_layer_self_attention_has_no_residual_and_no_position() -> None:
     first = randomised(TwoWayAttentionBlock(16, 2, 8, skip_first_layer_pe=True))
     # Without values, a self-attention that replaces its input forgets the tokens.

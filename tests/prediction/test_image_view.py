@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from napari_sam.errors import Cancelled, PromptError
+from napari_sam.prediction.embedding_cache import LruCache
 from napari_sam.prediction.image_view import ImageView
 from napari_sam.prediction.predictor import SamPredictor
 from napari_sam.structures.mask_window import MaskWindow
@@ -89,7 +90,8 @@ def test_a_box_larger_than_a_region_is_answered_on_the_whole_image(
     box = (20.0, 30.0, 650.0, 600.0)
     expected = predictor.predict(view.whole, box_yx=box)
     got = view.predict(box_yx=box)
-    np.testing.assert_array_equal(got.low_res_logits, expected.low_res_logits)
+    # All four outputs at once, or one: sums may come in another order.
+    np.testing.assert_allclose(got.low_res_logits, expected.low_res_logits, atol=1e-4)
 
 
 class Overflowing(SamPredictor):
@@ -325,12 +327,15 @@ def test_cancelling_while_a_region_is_encoded_keeps_what_was_done(
 
 def test_embeddings_of_regions_are_bounded_over_all_images(tiny_sam, large) -> None:
     predictor = SamPredictor(tiny_sam)
+    size = predictor.embed(large[0]).nbytes
+    predictor.region_embeddings = LruCache(1000, 16 * size)
     views = [ImageView(predictor, large[0] ^ np.uint8(k)) for k in range(3)]
     for view in views:
         for y in range(40, 690, 240):
             for x in range(40, 700, 200):
                 view.preview((float(y), float(x)))
     assert 8 < len(predictor.region_embeddings) <= 16
+    assert predictor.region_embeddings.nbytes <= 16 * size
     # Answers are the image's own, also of a region that was forgotten meanwhile.
     point = tuple(centres(large[1])[0])
     fresh = ImageView(SamPredictor(tiny_sam), large[0] ^ np.uint8(0)).preview(point)

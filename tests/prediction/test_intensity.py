@@ -3,7 +3,12 @@ import numpy as np
 import pytest
 
 from napari_sam.errors import ImageError, SettingsError
-from napari_sam.prediction.intensity import IntensityRule, is_blank, to_rgb
+from napari_sam.prediction.intensity import (
+    IntensityRule,
+    find_limits,
+    is_blank,
+    to_rgb,
+)
 
 RAMP = np.arange(12).reshape(3, 4)
 DTYPES = [np.uint8, np.int8, np.uint16, np.int16, np.int32, np.uint64, np.float16]
@@ -218,3 +223,38 @@ def test_a_missing_channel_is_named():
 def test_rules_that_mean_nothing_are_refused(rule):
     with pytest.raises(SettingsError):
         IntensityRule(**rule)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i1", "u2", "i2", ">u2", ">i2"])
+def test_large_images_of_short_integers_are_shown_like_small_ones(dtype):
+    kind = np.iinfo(dtype)
+    values = np.random.default_rng(0).integers(kind.min, kind.max, (300, 301))
+    image = values.astype(dtype)
+    for rule in (
+        IntensityRule(percentiles=(2, 71.3)),
+        IntensityRule(gamma=0.4, invert=True),
+    ):
+        low, high = np.percentile(values, rule.percentiles)
+        assert find_limits(image, rule=rule) == ((low, high),)
+        # Pieces of a few pixels, which no table is made for, and another type.
+        limits = find_limits(image, rule=rule)
+        pieces = [to_rgb(row, rule=rule, limits=limits) for row in image[:, None, :]]
+        shown = to_rgb(image, rule=rule)
+        np.testing.assert_array_equal(shown, np.concatenate(pieces))
+        plain = 255 * np.clip((values - low) / (high - low), 0, 1) ** rule.gamma
+        expected = 255 - plain if rule.invert else plain
+        assert np.abs(shown[..., 0] - expected).max() <= 0.51
+
+
+def test_limits_of_a_whole_hold_for_its_parts():
+    image = np.arange(200, dtype=np.float32).reshape(10, 20)
+    limits = find_limits(image)
+    np.testing.assert_array_equal(to_rgb(image[3:5], limits=limits), to_rgb(image)[3:5])
+    channels = np.stack([image, image * 3])
+    np.testing.assert_array_equal(
+        to_rgb(channels[:, :, 4:9], 0, limits=find_limits(channels, 0)),
+        to_rgb(channels, 0)[:, 4:9],
+    )
+    assert find_limits(np.zeros((5, 5, 3), np.uint8)) is None
+    assert find_limits(np.zeros((5, 5), bool)) is None
+    assert find_limits(channels, 0, IntensityRule(limits=(1, 2))) == ((1, 2), (1, 2))

@@ -6,6 +6,7 @@ import pytest
 import torch
 from scipy import ndimage
 
+from napari_sam.prediction import logit_windows
 from napari_sam.prediction.logit_windows import LogitWindows, sample_boxes
 from napari_sam.prediction.transforms import (
     FrameTransform,
@@ -71,3 +72,33 @@ def test_what_lies_in_the_padding_only_has_no_window():
 def test_boxes_of_empty_masks_are_none():
     assert sample_boxes(torch.zeros(2, 4, 4), 0.0) == [None, None]
     assert sample_boxes(torch.zeros(0, 4, 4), 0.0) == []
+
+
+@pytest.mark.parametrize("shape", [(9000, 40), (40, 9000), (9000, 8999)])
+def test_a_plane_too_long_for_a_kept_matrix_gets_the_same_window(shape, monkeypatch):
+    transform = FrameTransform(shape, resized_shape(shape, 256), 256)
+    logits = torch.full((64, 64), -6.0)
+    rows, columns = (min(62, n * 64 // 256 - 4) for n in transform.input_size)
+    logits[max(rows - 3, 0) : rows, max(columns - 2, 0) : columns] = 7.0
+    (box,) = sample_boxes(logits[None], 0.0)
+    cpu = torch.device("cpu")
+    kept = LogitWindows((64, 64), transform, cpu).window(logits, box)
+    monkeypatch.setattr(logit_windows, "_MAX_KEPT", 0)
+    made = LogitWindows((64, 64), transform, cpu).window(logits, box)
+    assert (made.y0, made.x0) == (kept.y0, kept.x0)
+    torch.testing.assert_close(made.values, kept.values, atol=1e-5, rtol=0)
+
+
+def test_an_enormous_plane_costs_what_the_object_costs():
+    shape = (200_000, 200_000)
+    transform = FrameTransform(shape, (1024, 1024), 1024)
+    windows = LogitWindows((256, 256), transform, torch.device("cpu"))
+    logits = torch.full((256, 256), -6.0)
+    logits[100:103, 7:9] = 5.0
+    found = windows.window(logits, (100, 7, 103, 9))
+    size = 200_000 / 256
+    assert found.values.shape[0] < 6 * size
+    middle = found.values[round(101.5 * size) - found.y0, round(8 * size) - found.x0]
+    assert middle == pytest.approx(5.0)
+    logits[:] = 5.0
+    assert windows.window(logits, (0, 0, 256, 256)) is None

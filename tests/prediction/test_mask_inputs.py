@@ -78,16 +78,16 @@ def test_origins_are_known_by_value_and_the_oldest_are_forgotten() -> None:
     first = rng.normal(size=(2, *LOW)).astype(np.float32)
     later = rng.normal(size=(3, *LOW)).astype(np.float32)
     origins.note(first, (0, 0, 9, 9))
-    assert origins.parts_of(first[1].copy()) == ((0, 0, 9, 9),)
-    assert origins.parts_of(later[0]) == ()
+    assert origins.regions_of(first[1].copy()) == ((0, 0, 9, 9),)
+    assert origins.regions_of(later[0]) == ()
     origins.note(later, (5, 5, 9, 9))
     assert len(origins) == 4
-    assert origins.parts_of(first[0]) == ()
-    assert origins.parts_of(first[1]) == ((0, 0, 9, 9),)
+    assert origins.regions_of(first[0]) == ()
+    assert origins.regions_of(first[1]) == ((0, 0, 9, 9),)
 
 
 def test_equal_logits_of_two_empty_places_remember_both() -> None:
     origins, nothing = LogitOrigins(), np.zeros((1, *LOW), np.float32)
     for part in [(0, 0, 9, 9), (5, 5, 9, 9), (0, 0, 9, 9)]:
         origins.note(nothing, part)
-    assert origins.parts_of(nothing[0]) == ((0, 0, 9, 9), (5, 5, 9, 9))
+    assert origins.regions_of(nothing[0]) == ((0, 0, 9, 9), (5, 5, 9, 9))

@@ -16,9 +16,9 @@ def test_only_prompts_with_a_chosen_mask_are_drawn(tiny_sam, blobs, monkeypatch)
     drawn = []
     draw = predictor.draw
 
-    def counting(embedding, tokens):
-        drawn.append(len(tokens.hyper))
-        return draw(embedding, tokens)
+    def counting(attended):
+        drawn.append(len(attended.predicted_iou))
+        return draw(attended)
 
     monkeypatch.setattr(predictor, "draw", counting)
     answers = SamPointDecoder(predictor, embedding).decode(POINTS_YX)

@@ -34,15 +34,16 @@ def iou(first, second):
     return (first & second).sum() / (first | second).sum()
 
 
-def count_calls(monkeypatch, model, name):
+def count_calls(monkeypatch, predictor, name):
+    """Record what a predictor asks its engine, whatever form of the model it has."""
     calls = []
-    method = getattr(model, name)
+    method = getattr(predictor._engine, name)
 
     def counted(*args, **kwargs):
         calls.append(args)
         return method(*args, **kwargs)
 
-    monkeypatch.setattr(model, name, counted)
+    monkeypatch.setattr(predictor._engine, name, counted)
     return calls
 
 
@@ -290,8 +291,8 @@ def test_the_digest_knows_the_weights(tiny_sam, blobs, embedding, monkeypatch):
 
 
 def test_the_same_picture_is_encoded_once(tiny_sam, blobs, monkeypatch):
-    calls = count_calls(monkeypatch, tiny_sam, "encode_image")
     predictor = SamPredictor(tiny_sam)
+    calls = count_calls(monkeypatch, predictor, "encode_image")
     predictor.embed(blobs.image)
     predictor.embed(blobs.image)
     assert len(calls) == 1
@@ -299,12 +300,13 @@ def test_the_same_picture_is_encoded_once(tiny_sam, blobs, monkeypatch):
 
 def test_features_are_copied_to_the_device_once(tiny_sam, embedding, monkeypatch):
     predictor = SamPredictor(tiny_sam)  # has not embedded this plane itself
-    calls = count_calls(monkeypatch, tiny_sam, "decode_tokens")
+    prepared = count_calls(monkeypatch, predictor, "prepare")
+    asked = count_calls(monkeypatch, predictor, "attend")
     for y in (50, 60, 70):
         predictor.predict(embedding, [[y, 50]])
-    on_device = {features.embedding.data_ptr() for features, *_ in calls}
-    assert len(calls) == 3
-    assert len(on_device) == 1
+    assert len(asked) == 3
+    assert len({id(image) for image, _ in asked}) == 1
+    assert len(prepared) == 1
 
 
 def test_the_last_image_leaves_no_trace(tiny_sam, blobs, embedding):
@@ -317,7 +319,8 @@ def test_the_last_image_leaves_no_trace(tiny_sam, blobs, embedding):
 
 def test_a_cancelled_embedding_stops_between_blocks(tiny_sam, monkeypatch):
     cancel = threading.Event()
-    encode = tiny_sam.encode_image
+    predictor = SamPredictor(tiny_sam)
+    encode = predictor._engine.encode_image
     n_checks = []
 
     def encode_and_cancel(x, check=None):
@@ -329,18 +332,19 @@ def test_a_cancelled_embedding_stops_between_blocks(tiny_sam, monkeypatch):
 
         return encode(x, check=counted)
 
-    monkeypatch.setattr(tiny_sam, "encode_image", encode_and_cancel)
+    monkeypatch.setattr(predictor._engine, "encode_image", encode_and_cancel)
     with pytest.raises(Cancelled):
-        SamPredictor(tiny_sam).embed(np.zeros((9, 9)), cancel=cancel)
+        predictor.embed(np.zeros((9, 9)), cancel=cancel)
     assert len(n_checks) == 2
 
 
 def test_no_float64_reaches_the_model(tiny_sam, embedding, monkeypatch):
-    calls = count_calls(monkeypatch, tiny_sam, "encode_prompts")
-    SamPredictor(tiny_sam).predict(
+    predictor = SamPredictor(tiny_sam)
+    calls = count_calls(monkeypatch, predictor, "attend")
+    predictor.predict(
         embedding, [[3, 3]], box_yx=[1, 1, 9, 9], mask_input=np.zeros((64, 64))
     )
-    ((points, boxes, masks),) = calls
+    ((_, (points, boxes, masks)),) = calls
     dtypes = {tensor.dtype for tensor in (points[0], boxes, masks)}
     assert dtypes == {torch.float32}
 
@@ -348,17 +352,17 @@ def test_no_float64_reaches_the_model(tiny_sam, embedding, monkeypatch):
 def test_when_memory_runs_out_smaller_batches_are_tried(
     tiny_sam, embedding, centres, monkeypatch
 ):
-    decode = tiny_sam.decode_tokens
+    predictor = SamPredictor(tiny_sam, batch_size=16)
+    attend = predictor.attend
     sizes = []
 
-    def decode_few(features, sparse, dense):
-        sizes.append(len(sparse))
-        if len(sparse) > 2:
+    def attend_to_few(embedding, prompts):
+        sizes.append(prompts.n_prompts)
+        if prompts.n_prompts > 2:
             raise torch.OutOfMemoryError
-        return decode(features, sparse, dense)
+        return attend(embedding, prompts)
 
-    monkeypatch.setattr(tiny_sam, "decode_tokens", decode_few)
-    predictor = SamPredictor(tiny_sam, batch_size=16)
+    monkeypatch.setattr(predictor, "attend", attend_to_few)
     answers = predictor.predict_batch(embedding, centres[:, None])
     assert len(answers) == len(centres)
     assert sizes[0] == len(centres)

@@ -8,7 +8,11 @@ import pytest
 from napari_sam.errors import ImageError, ModelTypeError, SettingsError
 from napari_sam.prediction import segmenter
 from napari_sam.prediction.mask_cleanup import label_pieces
-from napari_sam.prediction.segmenter import BlankImageWarning, segment_image
+from napari_sam.prediction.segmenter import (
+    BlankImageWarning,
+    find_objects,
+    segment_image,
+)
 from napari_sam.structures import rle
 from napari_sam.structures.candidates import MaskRecord
 
@@ -103,6 +107,49 @@ def test_tiles_can_be_set_and_switched_off(tiny_sam, blobs, monkeypatch):
     shapes.clear()
     segment_image(np.tile(blobs.image, (1, 2, 1)), tiny_sam, tile=None, **few)
     assert shapes == [(208, 512)]
+
+
+def test_an_image_read_by_tiles_has_the_same_objects(tiny_sam, blobs):
+    image = np.tile(blobs.image, (1, 2, 1))
+    few = SETTINGS | {"points_per_side": 6}
+    labels, records = segment_image(image, tiny_sam, return_records=True, **few)
+    read = []
+
+    class Shown:
+        shape = image.shape[:2]
+
+        def read(self, box):
+            read.append(box)
+            return image[box[0] : box[2], box[1] : box[3]]
+
+    found = find_objects(Shown(), tiny_sam, **few)
+    assert read == [(0, 0, 208, 256), (0, 128, 208, 384), (0, 256, 208, 512)]
+    assert len(found) == len(records)
+    np.testing.assert_array_equal(found.labels_in((0, 0, *Shown.shape)), labels)
+    for label, record in enumerate(records, start=1):
+        assert found.box(label) == record.bbox
+        assert found.area(label) == record.area
+
+
+def test_tiles_of_little_contrast_are_left_out_on_request(tiny_sam, blobs):
+    image = np.full((208, 1024, 3), 100, np.uint8)
+    image[..., 0] += np.random.default_rng(0).integers(0, 12, (208, 1024), np.uint8)
+    image[:, :256] = blobs.image
+    few = SETTINGS | {"points_per_side": 2}
+    searched = []
+
+    class Watched(segmenter.AutomaticMaskGenerator):
+        def generate(self, image, **options):
+            searched.append(image.shape)
+            return super().generate(image, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(segmenter, "AutomaticMaskGenerator", Watched)
+        segment_image(image, tiny_sam, **few)
+        assert len(searched) == 5
+        searched.clear()
+        segment_image(image, tiny_sam, skip_empty=True, **few)
+    assert len(searched) == 2  # those that show the picture at the left
 
 
 def _script_masks(monkeypatch, masks):

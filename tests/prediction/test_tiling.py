@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -8,33 +7,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_sam.prediction.tiling import (
-    TiledRecord,
     is_cut_by_tile,
-    join_tiles,
     leaves_tile_only,
+    plan_for,
+    plan_tiles,
     tile_boxes,
 )
-from napari_sam.structures import rle
-from napari_sam.structures.candidates import MaskRecord
+from napari_sam.structures.geometry import intersect_boxes
+from napari_sam.structures.settings import LabelSettings
 
 SHAPE = (100, 200)
 LEFT, RIGHT = (0, 0, 100, 120), (0, 80, 100, 200)
-
-
-def seen_in(tile, mask, score=0.9):
-    y0, x0, y1, x1 = tile
-    part = np.zeros_like(mask)
-    part[y0:y1, x0:x1] = mask[y0:y1, x0:x1]
-    encoded = rle.encode(part)
-    bbox = encoded.bounding_box()
-    record = MaskRecord(encoded, bbox, encoded.area, score, 1.0, (0.0, 0.0), tile)
-    return TiledRecord(record, tile, is_cut_by_tile(bbox, tile, SHAPE))
-
-
-def block(y0, x0, y1, x1):
-    mask = np.zeros(SHAPE, bool)
-    mask[y0:y1, x0:x1] = True
-    return mask
 
 
 @settings(deadline=None)
@@ -66,61 +49,41 @@ def test_masks_are_cut_at_inner_borders_only():
     assert not is_cut_by_tile((10, 190, 20, 200), RIGHT, SHAPE)
 
 
-def test_an_object_longer_than_the_overlap_is_joined():
-    mask = block(30, 20, 60, 180)
-    (joined,) = join_tiles([seen_in(LEFT, mask, 0.8), seen_in(RIGHT, mask, 0.9)])
-    np.testing.assert_array_equal(joined.record.mask(), mask)
-    assert joined.record.area == mask.sum()
-    assert joined.record.bbox == (30, 20, 60, 180)
-    assert joined.record.predicted_iou == pytest.approx(0.85)
-    assert not joined.is_cut
-
-
-def test_an_object_seen_whole_is_not_doubled_by_its_cut_part():
-    mask = block(30, 90, 60, 130)
-    (joined,) = join_tiles([seen_in(LEFT, mask, 0.99), seen_in(RIGHT, mask, 0.7)])
-    assert joined.tile == RIGHT
-    np.testing.assert_array_equal(joined.record.mask(), mask)
-
-
-def test_of_two_whole_masks_the_better_one_is_taken():
-    pair = [
-        seen_in(LEFT, block(30, 90, 60, 110), 0.7),
-        seen_in(RIGHT, block(31, 90, 60, 111), 0.8),
-    ]
-    (joined,) = join_tiles(pair)
-    assert joined.record.predicted_iou == 0.8
-
-
-def test_neighbouring_objects_stay_apart():
-    upper, lower = block(10, 20, 40, 180), block(40, 20, 70, 180)
-    found = [seen_in(tile, mask) for tile in (LEFT, RIGHT) for mask in (upper, lower)]
-    joined = join_tiles(found)
-    assert len(joined) == 2
-    np.testing.assert_array_equal(joined[0].record.mask(), upper)
-    np.testing.assert_array_equal(joined[1].record.mask(), lower)
-
-
-def test_what_looks_like_background_everywhere_is_dropped():
-    mask = block(0, 20, 100, 180)
-    left, right = (
-        replace(seen_in(tile, mask), is_doubtful=True) for tile in (LEFT, RIGHT)
-    )
-    assert join_tiles([left, right]) == []
-    (joined,) = join_tiles([left, seen_in(RIGHT, mask)])
-    np.testing.assert_array_equal(joined.record.mask(), mask)
-    assert joined.is_doubtful
-
-
 def test_sides_of_the_image_are_no_borders_of_tiles():
     assert leaves_tile_only((10, 20, 90, 120), LEFT, SHAPE)
     assert not leaves_tile_only((0, 20, 90, 120), LEFT, SHAPE)
 
 
-def test_a_cut_mask_that_nobody_continues_stays_marked():
-    (alone,) = join_tiles([seen_in(LEFT, block(30, 60, 60, 180))])
-    assert alone.is_cut
+@settings(deadline=None, max_examples=50)
+@given(
+    st.tuples(st.integers(1, 400), st.integers(1, 400)),
+    st.integers(16, 120),
+    st.floats(0, 0.5),
+    st.data(),
+)
+def test_tiles_know_which_others_show_their_pixels(shape, side, part, data):
+    plan = plan_tiles(shape, side, int(part * side))
+    boxes = [plan.box(number) for number in range(len(plan))]
+    number = data.draw(st.integers(0, len(plan) - 1))
+    expected = [
+        other
+        for other in range(number + 1, len(plan))
+        if intersect_boxes(boxes[number], boxes[other])
+    ]
+    assert list(plan.later_neighbours(number)) == expected
 
 
-def test_nothing_found_is_nothing_joined():
-    assert join_tiles([]) == []
+def test_tiles_follow_the_settings():
+    assert len(plan_for((150, 150), LabelSettings(), 100)) == 1
+    assert len(plan_for((150, 151), LabelSettings(), 100)) == 4
+    assert len(plan_for((900, 900), LabelSettings(tile=None), 100)) == 1
+    plan = plan_for((300, 100), LabelSettings(tile=100, tile_overlap=0.5), 1024)
+    assert plan.tile_size == (100, 100)
+    assert plan.rows == ((0, 100), (50, 150), (100, 200), (150, 250), (200, 300))
+
+
+@pytest.mark.parametrize("side", [None, 4096])
+def test_an_image_of_one_tile_has_its_size(side):
+    plan = plan_tiles((30, 70), side, 10)
+    assert plan.tile_size == (30, 70)
+    assert plan.touching((0, 0, 1, 1)) == [0]

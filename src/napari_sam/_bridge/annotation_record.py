@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_sam._bridge.label_pyramid import finest
 from napari_sam.annotation.phases import Loading
 from napari_sam.annotation.ports import PlaneKey
 from napari_sam.annotation.snapshot import restore, snapshot
@@ -34,7 +35,7 @@ def state_of(controller: PromptController) -> AnnotationState:
         dtype=str(layer.data.dtype),
         view=source.portable_settings.to_dict(),
         model=model,
-        labels=planes_with_labels(layer.data),
+        labels=planes_with_labels(finest(layer)),
     )
 
 
@@ -89,7 +90,7 @@ def take_over(controller: PromptController, state: AnnotationState) -> None:
     annotations are never mixed. Undo brings labels and objects back.
     """
     controller.renew_labels()
-    data = controller.labels_layer.data
+    data = finest(controller.labels_layer)
     planes = planes_with_labels(data)
     restore(controller.annotator, state, tuple(data.shape), planes)
     controller.embed_now()

@@ -18,7 +18,7 @@ from napari_sam._bridge.coordinates import PlaneMap
 from napari_sam._bridge.image_source import LayerImageSource
 from napari_sam._bridge.keybindings import KeyBindings
 from napari_sam._bridge.label_target import LabelTarget
-from napari_sam._bridge.layer_link import READY_TEXT, LayerLink
+from napari_sam._bridge.layer_link import LayerLink
 from napari_sam._bridge.mouse import Pointer
 from napari_sam._bridge.navigation import fly_to
 from napari_sam._bridge.own_layers import TRANSFORM_EVENTS, OwnLayers
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from napari_sam.annotation.objects import ObjectKey
     from napari_sam.annotation.ports import JobRunner, PlaneKey, Segmenter
     from napari_sam.structures.view_settings import ViewSettings
-
-__all__ = ["READY_TEXT", "PromptController"]
 
 
 class PromptController:
@@ -110,6 +108,7 @@ class PromptController:
             self.annotator,
             self._own,
             self.pointer,
+            runner,
             report,
             later,
         )

@@ -11,6 +11,8 @@ from psygnal import Signal
 
 from napari_sam._bridge.coordinates import PlaneMap
 from napari_sam._bridge.image_source import LayerImageSource
+from napari_sam._bridge.label_pyramid import needs_levels
+from napari_sam._bridge.large_result import LargeLabels
 from napari_sam._bridge.result_layer import make_stack_layer, region_mask
 from napari_sam.annotation.desk import model_name
 from napari_sam.annotation.grid_run import GridResult, GridRun
@@ -58,6 +60,7 @@ class _Order:
     settings: dict[str, Any]
     desk: ManyDesk | None
     sure: tuple[float, float]
+    large: LargeLabels | None = None
     about: dict[str, Any] = field(default_factory=dict)
 
 
@@ -146,9 +149,10 @@ class EverythingRun:
             raise PhaseError(msg)
         if desk is not None and desk.controller.image != image:
             raise PhaseError(NO_PROMPTING)
-        source = LayerImageSource(image) if desk is None else desk.controller.source
+        source = self._source(image, desk)
         plane_map = PlaneMap.of(image, source)
         shown = plane_map.plane_key(viewer.dims)
+        is_large = region is None and desk is None and is_large_plane(plane_map, shown)
         mask = None if region is None else region_mask(region, plane_map, shown)
         order = _Order(
             image.name,
@@ -159,6 +163,7 @@ class EverythingRun:
             dict(settings),
             desk,
             sure or (-1.0, -1.0),
+            LargeLabels(plane_map, image.name) if is_large else None,
         )
         self._order = order
 
@@ -167,6 +172,20 @@ class EverythingRun:
                 self._begin(order, segmenter, own_thresholds=sure is None)
 
         self._session.models.request(spec, begin)
+
+    def is_large(self, image: Image) -> bool:
+        """Tell whether the plane shown is searched tile by tile.
+
+        Raises
+        ------
+        NapariSamError
+            If the image cannot be used.
+        """
+        viewer = self._viewer()
+        if viewer is None:
+            return False
+        plane_map = PlaneMap.of(image, self._source(image, None))
+        return is_large_plane(plane_map, plane_map.plane_key(viewer.dims))
 
     def cancel(self) -> None:
         """End soon; what was found by then is kept."""
@@ -180,11 +199,21 @@ class EverythingRun:
         self._grid.cancel()
         self._session.models.failed.disconnect(self._on_model_failed)
 
+    def _source(self, image: Image, desk: ManyDesk | None) -> LayerImageSource:
+        """Return the pixels as prompts see them, if they are given on this image."""
+        controller = self._session.controller if desk is None else desk.controller
+        if controller is not None and controller.image == image:
+            return controller.source
+        return LayerImageSource(image)
+
     def _begin(
         self, order: _Order, segmenter: Segmenter, *, own_thresholds: bool
     ) -> None:
         order.about = dict(segmenter.describe())
-        settings, finish = dict(order.settings), None
+        settings = dict(order.settings)
+        finish: Callable[[Any, PlaneContext], Any] | None = None
+        if order.large is not None:
+            finish = order.large.add
         if order.desk is not None:
             defaults = segmenter.auto_defaults
             settings = loosened(order.settings, defaults)
@@ -193,7 +222,13 @@ class EverythingRun:
             if own_thresholds:
                 order.sure = sure_thresholds(defaults)
         self._grid.start_planes(
-            segmenter, order.source, order.planes, settings, order.region, finish
+            segmenter,
+            order.source,
+            order.planes,
+            settings,
+            order.region,
+            finish,
+            in_tiles=order.large is not None,
         )
 
     @staticmethod
@@ -237,14 +272,15 @@ class EverythingRun:
         viewer = self._viewer()
         if viewer is None:
             return "No result: the viewer was closed."
-        layer = make_stack_layer(
-            result.planes,
-            order.plane_map,
-            f"{order.image_name} objects",
-            {**order.about, "settings": order.settings},
-        )
+        name = f"{order.image_name} objects"
+        about = {**order.about, "settings": order.settings}
+        if order.large is not None:
+            layer = order.large.make_layer(name, about)
+            n_objects = order.large.n_objects
+        else:
+            layer = make_stack_layer(result.planes, order.plane_map, name, about)
+            n_objects = sum(len(found.records) for found in result.planes)
         viewer.add_layer(layer)
-        n_objects = sum(len(found.records) for found in result.planes)
         if not n_objects:
             return NO_OBJECTS
         return f"{n_objects} objects in the layer {layer.name!r}."
@@ -281,6 +317,15 @@ class EverythingRun:
     def _end(self, text: str) -> None:
         self._order = None
         self.finished.emit(text)
+
+
+def is_large_plane(plane_map: PlaneMap, key: PlaneKey) -> bool:
+    """Tell whether a plane is too large for labels without coarser levels.
+
+    Only the last two axes of an array get coarser: planes across them stay as they are.
+    """
+    is_last = key.axes == (plane_map.ndim - 2, plane_map.ndim - 1)
+    return is_last and needs_levels(plane_map.shape)
 
 
 def result_text(layer: Labels | None, result: GridResult | None, reason: str) -> str:

@@ -162,7 +162,7 @@ class ReadAhead:
         plane = first_plane(image.pixels)
         self._job = self._session.runner.submit(
             lambda context: segmenter.embed(
-                source.read_plane(plane), cancel=context.cancel
+                source.plane_pixels(plane), cancel=context.cancel
             ),
             priority=Priority.PREFETCH,
             lane=self._lane,

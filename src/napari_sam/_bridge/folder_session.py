@@ -19,6 +19,7 @@ from napari_sam._bridge.folder_files import FolderFiles
 from napari_sam._bridge.folder_image import make_images, open_content, show
 from napari_sam._bridge.folder_snapshot import restore_known, take_snapshot
 from napari_sam._bridge.folder_view import carried_view, stored_view
+from napari_sam._bridge.label_pyramid import finest
 from napari_sam.errors import ImageError, NapariSamError
 from napari_sam.io.folder_state import ImageState
 
@@ -343,7 +344,7 @@ class FolderSession:
         if before is not None:
             known = state_of(before)
         opened.controller = controller
-        labels = np.asarray(controller.labels_layer.data)
+        labels = np.asarray(finest(controller.labels_layer))
         restore_known(controller.annotator, known, labels)
 
     def _on_saved(self, opened: OpenImage) -> None:

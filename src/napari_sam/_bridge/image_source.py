@@ -16,18 +16,23 @@ from napari_sam._bridge.view_settings import (
 )
 from napari_sam.errors import ImageError
 from napari_sam.structures.image_digest import image_digest
+from napari_sam.structures.plane_pixels import ArrayPixels
 from napari_sam.structures.view_settings import ViewSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from napari.layers import Image
 
     from napari_sam.annotation.ports import PlaneKey
     from napari_sam.structures.arrays import Plane, RgbPlane
+    from napari_sam.structures.plane_pixels import PlanePixels
 
-MAX_SIDE_PX = 4096
-"""Of a multiscale image, the finest level with sides no longer than this is read."""
+MAX_PLANE_PX = 1 << 28
+"""A plane with more pixels (16384 x 16384) is not read at once."""
+
+# Of a level with more pixels, a thumbnail shows the middle of such sides.
+_MAX_THINNED_PX, _MIDDLE_SIDE = 1 << 26, 4096
 
 
 class LayerImageSource:
@@ -48,10 +53,11 @@ class LayerImageSource:
     Attributes
     ----------
     shape : tuple of int
-        Shape of the array that is read, without a colour axis; 1 along the channels.
+        Shape of the image at full resolution, without a colour axis; 1 along the
+        channels.
     factors : tuple of float
-        Size of its pixels in pixels of the finest level, per axis; along the channels
-        the number of channels.
+        How many pixels of the layer's array one pixel of `shape` spans per axis: 1,
+        along the channels the number of channels.
     channel_axis : int or None
         Axis that is no axis of a plane, because it holds channels.
     channel_names : tuple of str
@@ -76,23 +82,15 @@ class LayerImageSource:
         settings = ViewSettings() if settings is None else settings
         self._is_rgb = bool(layer.rgb)
         self.channel_axis = axis = settings.channel_axis
-        levels = list(layer.data) if layer.multiscale else [layer.data]
-        finest = self._spatial_shape(levels[0])
-        _check_axis(layer, axis, len(finest))
-        number = next(
-            (
-                number
-                for number, level in enumerate(levels)
-                if max(self._plane_sides(level)) <= MAX_SIDE_PX
-            ),
-            len(levels) - 1,
-        )
         layers = [layer] if axis is not None or self._is_rgb else [layer, *others]
-        self._arrays = [
-            each.data[number] if each.multiscale else each.data for each in layers
+        # One tuple of levels, finest first, for each layer.
+        self._levels = [
+            tuple(each.data) if each.multiscale else (each.data,) for each in layers
         ]
-        _check_alike(layers, [self._spatial_shape(array) for array in self._arrays])
-        sides = list(self._spatial_shape(self._arrays[0]))
+        finest = [self._spatial_shape(levels[0]) for levels in self._levels]
+        _check_axis(layer, axis, len(finest[0]))
+        _check_alike(layers, finest)
+        sides = list(finest[0])
         if axis is not None:
             sides[axis] = 1
         self.shape = tuple(sides)
@@ -103,7 +101,7 @@ class LayerImageSource:
             )
             raise ImageError(msg)
         self.factors = tuple(
-            full / size for full, size in zip(finest, self.shape, strict=True)
+            full / size for full, size in zip(finest[0], self.shape, strict=True)
         )
         self.channel_names = channel_names(layer, axis, layers[1:])
         # Without a choice, other layers are not mixed in.
@@ -130,7 +128,7 @@ class LayerImageSource:
     def image_identity(self) -> str:
         """Hash of shape, dtype and a sample of the layer's pixels."""
         if self._pixels is None:
-            self._pixels = self._digest(self._arrays[0])
+            self._pixels = self._digest(self._levels[0][0])
         return self._pixels
 
     @property
@@ -140,25 +138,49 @@ class LayerImageSource:
             return self.image_identity
         about = self.settings.to_dict() | {"channels": self._chosen}
         parts = [self.image_identity, repr(sorted(about.items()))]
-        if len(self._arrays) > 1:
+        if len(self._levels) > 1:
             used = sorted({index for index in self._chosen if index is not None})
-            parts += [self._digest(self._arrays[index]) for index in used]
+            parts += [self._digest(self._levels[index][0]) for index in used]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
     def plane_shape(self, key: PlaneKey) -> tuple[int, int]:
         """Height and width in pixels of the plane."""
         return self.shape[key.axes[0]], self.shape[key.axes[1]]
 
+    def plane_pixels(self, key: PlaneKey) -> PlanePixels:
+        """Return what the model is to get, to be read piece by piece.
+
+        Nothing is read before the first piece is. Brightness is the same in all pieces
+        and levels; see `prediction.brightness_sample`.
+
+        Returns
+        -------
+        PlanePixels
+            With all levels of the image; its pixels are those of `read_plane`.
+
+        Raises
+        ------
+        ImageError
+            If the plane lies along the channels, or the image has no such plane.
+        """
+        return self._seen(key, lambda stored: stored)
+
     def read_plane(self, key: PlaneKey) -> Plane:
-        """Return what the model is to get.
+        """Return what the model is to get, at full resolution.
 
         Returns
         -------
         (H, W), (H, W, 3) or (H, W, 4) array
             The plane's pixels of any dtype without settings, an 8-bit picture
             (H, W, 3) with them.
+
+        Raises
+        ------
+        ImageError
+            If the plane is too large to be read at once.
         """
-        return self._read(key, 1)
+        self._check_size(key)
+        return self.plane_pixels(key).read((0, 0, *self.plane_shape(key)))
 
     def read_pixels(self, key: PlaneKey) -> Plane:
         """Return values as they are in the array, for measurements.
@@ -168,13 +190,19 @@ class LayerImageSource:
         (H, W) or (H, W, n) array
             Of the array's dtype; n is 3 or 4 for a colour picture, otherwise the number
             of channels shown, if it is more than one.
+
+        Raises
+        ------
+        ImageError
+            If the plane is too large to be read at once.
         """
-        where = list(key.locate(slice(None), slice(None)))
-        if self.channel_axis is None and len(self._arrays) == 1:
-            return np.asarray(self._arrays[0][(*where, ...)])
+        self._check_size(key)
+        everything = (0, 0, *self.plane_shape(key))
+        if self.channel_axis is None and len(self._levels) == 1:
+            return self._stored(0, key).read(everything)
         self._check_plane(key)
         shown = dict.fromkeys(index for index in self._chosen if index is not None)
-        planes = [self._read_channel(where, index) for index in shown]
+        planes = [self._channel(index, key).read(everything) for index in shown]
         return planes[0] if len(planes) == 1 else np.stack(planes, axis=-1)
 
     @property
@@ -185,8 +213,9 @@ class LayerImageSource:
     def read_thumbnail(self, key: PlaneKey, max_side: int = 160) -> RgbPlane:
         """Return a small picture of what the model gets.
 
-        Only every n-th row and column is read, so percentiles are those of fewer
-        pixels.
+        It has every n-th row and column of the coarsest level that is large enough, so
+        percentiles are those of fewer pixels. Of a level larger than 8192 x 8192 it
+        shows the middle.
 
         Returns
         -------
@@ -195,28 +224,23 @@ class LayerImageSource:
         """
         from napari_sam.prediction.intensity import to_rgb
 
-        step = max(1, -(-max(self.plane_shape(key)) // max_side))
-        return to_rgb(self._read(key, step))
+        pixels = self._seen(key, lambda stored: _thinned(stored, max_side))
+        return to_rgb(pixels.read((0, 0, *pixels.shape)))
 
-    def _read(self, key: PlaneKey, step: int) -> Plane:
-        """Read every n-th row and column of a plane."""
-        where = list(key.locate(slice(None, None, step), slice(None, None, step)))
+    def _seen(
+        self, key: PlaneKey, take: Callable[[ArrayPixels], ArrayPixels]
+    ) -> PlanePixels:
+        """Apply the settings to what `take` makes of the stored channels."""
         if self.settings.is_default:
-            return np.asarray(self._arrays[0][(*where, ...)])
-        from napari_sam.prediction.channel_view import (
-            show_channels,
-            show_colour_picture,
-        )
+            return take(self._stored(0, key))
+        from napari_sam.prediction.channel_view import ShownChannels, ShownColours
 
         if self._is_rgb:
-            plane = np.asarray(self._arrays[0][(*where, ...)])
-            return show_colour_picture(plane, self.settings, self._chosen)
+            return ShownColours(take(self._stored(0, key)), self.settings, self._chosen)
         self._check_plane(key)
-        planes: dict[int | None, Plane | None] = {None: None}
-        for index in self._chosen:
-            if index not in planes and index is not None:
-                planes[index] = self._read_channel(where, index)
-        return show_channels([planes[index] for index in self._chosen], self.settings)
+        shown = {i: take(self._channel(i, key)) for i in self._chosen if i is not None}
+        channels = [None if i is None else shown[i] for i in self._chosen]
+        return ShownChannels(channels, self.settings)
 
     def _check_plane(self, key: PlaneKey) -> None:
         if self.channel_axis is not None and self.channel_axis in key.axes:
@@ -226,21 +250,36 @@ class LayerImageSource:
             )
             raise ImageError(msg)
 
-    def _read_channel(self, where: list[Any], index: int) -> Plane:
+    def _check_size(self, key: PlaneKey) -> None:
+        height, width = self.plane_shape(key)
+        if height * width > MAX_PLANE_PX:
+            msg = (
+                f"A plane of {height} x {width} pixels is too large to be read at "
+                f"once; up to {MAX_PLANE_PX:,} pixels can be. Work on a part of it: "
+                "crop the layer, or use a coarser level as a layer of its own."
+            )
+            raise ImageError(msg)
+
+    def _channel(self, index: int, key: PlaneKey) -> ArrayPixels:
+        """Return a channel of a plane, be it on an axis or another layer."""
         if self.channel_axis is None:
-            return np.asarray(self._arrays[index][tuple(where)])
-        place = list(where)
+            return self._stored(index, key)
+        place = list(key.locate(None, None))
         place[self.channel_axis] = index
-        return np.asarray(self._arrays[0][tuple(place)])
+        fixed = tuple(place[axis] for axis in range(len(place)) if axis not in key.axes)
+        return self._stored(0, replace(key, index=fixed))
+
+    def _stored(self, number: int, key: PlaneKey) -> ArrayPixels:
+        """Return a plane of a layer's arrays as it is."""
+        return ArrayPixels(
+            self._levels[number],
+            axes=key.axes,
+            channel_axis=len(self.shape) if self._is_rgb else None,
+            index=key.index,
+        )
 
     def _digest(self, array: Any) -> str:
         return image_digest(array, 3 if self._is_rgb else 2)
-
-    def _plane_sides(self, array: Any) -> tuple[int, ...]:
-        """Sizes of the last two axes that are not that of the channels."""
-        shape = self._spatial_shape(array)
-        kept = [size for axis, size in enumerate(shape) if axis != self.channel_axis]
-        return tuple(kept[-2:])
 
     def _spatial_shape(self, array: Any) -> tuple[int, ...]:
         shape = tuple(int(size) for size in array.shape)
@@ -271,6 +310,21 @@ class PixelSource:
     def read_plane(self, key: PlaneKey) -> Plane:
         """Return values as they are in the array, (H, W) or (H, W, n)."""
         return self._source.read_pixels(key)
+
+
+def _thinned(pixels: ArrayPixels, max_side: int) -> ArrayPixels:
+    """Return every n-th row and column, in the middle of a very large plane."""
+    level = max(
+        (n for n, sides in enumerate(pixels.level_shapes) if max(sides) >= max_side),
+        default=0,
+    )
+    sides = height, width = pixels.level_shapes[level]
+    if height * width > _MAX_THINNED_PX:
+        height, width = (min(side, _MIDDLE_SIDE) for side in sides)
+    y, x = (sides[0] - height) // 2, (sides[1] - width) // 2
+    step = max(1, -(-max(height, width) // max_side))
+    thin = pixels.read((y, x, y + height, x + width), level)[::step, ::step]
+    return ArrayPixels((thin,), axes=(0, 1), channel_axis=2 if thin.ndim == 3 else None)
 
 
 def _check_layer(layer: Any) -> None:

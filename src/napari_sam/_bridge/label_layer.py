@@ -15,6 +15,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from psygnal import Signal
 
+from napari_sam._bridge.label_pyramid import (
+    finest,
+    make_levels,
+    needs_levels,
+    write_levels,
+)
 from napari_sam._bridge.paint_atoms import edits_between, edits_of_stroke
 from napari_sam._bridge.preview_layer import PLUGIN_NAME
 from napari_sam.errors import LabelsError
@@ -42,8 +48,11 @@ class LayerLabelStore:
     Parameters
     ----------
     layer : napari.layers.Labels
+        With coarser levels, those are kept up to date.
     plane_map : PlaneMap
         The image that is annotated.
+    is_empty : bool
+        Whether the layer is known to hold no label, so that none is searched for.
 
     Raises
     ------
@@ -73,13 +82,15 @@ class LayerLabelStore:
     replaced: ClassVar[Signal] = Signal()
     lost: ClassVar[Signal] = Signal()
 
-    def __init__(self, layer: Labels, plane_map: PlaneMap) -> None:
+    def __init__(
+        self, layer: Labels, plane_map: PlaneMap, *, is_empty: bool = False
+    ) -> None:
         check_alignment(layer, plane_map)
         self.layer = layer
         self.axes: tuple[int, int] = (plane_map.ndim - 2, plane_map.ndim - 1)
         self.is_present: Callable[[], bool] = lambda: True
         self._shape = tuple(layer.data.shape)
-        self._highest: int | None = None
+        self._highest: int | None = 0 if is_empty else None
         self._is_writing = False
         layer.events.paint.connect(self._on_paint)
         layer.events.data.connect(self._on_data)
@@ -112,7 +123,7 @@ class LayerLabelStore:
             If the layer's dtype has no higher id.
         """
         if self._highest is None:
-            self._highest = highest_label(self.layer.data)
+            self._highest = highest_label(finest(self.layer))
         following = self._highest + 1
         limit = int(np.iinfo(self.layer.data.dtype).max)
         if following > limit:
@@ -129,7 +140,7 @@ class LayerLabelStore:
         if not self._fits:
             # Somebody may ask before all have heard of it: there is nothing here.
             return np.zeros((box[2] - box[0], box[3] - box[1]), self.layer.data.dtype)
-        return np.array(self.layer.data[_window(key, box)])
+        return np.array(finest(self.layer)[_window(key, box)])
 
     def write(self, key: PlaneKey, edit: LabelEdit) -> None:
         """Write the changed pixels of an edit.
@@ -144,7 +155,9 @@ class LayerLabelStore:
         if rows.size == 0:
             return
         with self._writing():
-            if rows.size <= MAX_SCATTERED_PX and not _is_lazy(self.layer.data):
+            if self.layer.multiscale:
+                self._write_levels(key, edit, rows, columns)
+            elif rows.size <= MAX_SCATTERED_PX and not _is_lazy(self.layer.data):
                 places = key.locate(rows + edit.box[0], columns + edit.box[1])
                 indices = tuple(
                     np.broadcast_to(np.asarray(place, dtype=np.intp), rows.shape)
@@ -160,6 +173,14 @@ class LayerLabelStore:
         if self._highest is not None:
             self._highest = max(self._highest, int(edit.new.max()))
 
+    def _write_levels(
+        self, key: PlaneKey, edit: LabelEdit, rows: Any, columns: Any
+    ) -> None:
+        """Write into every level."""
+        region = self.read(key, edit.box)
+        region[rows, columns] = edit.new[rows, columns]
+        write_levels(self.layer, key, edit.box, region)
+
     def _check_writable(self, edit: LabelEdit) -> None:
         layer = self.layer
         if not (self._fits and self.is_present()):
@@ -168,7 +189,9 @@ class LayerLabelStore:
                 "Choose another labels layer, or begin a new object for a new one."
             )
             raise LabelsError(msg)
-        if getattr(layer, "locked", False) or not layer.editable:
+        # napari calls layers with levels not editable, because its brush cannot.
+        is_closed = not (layer.editable or layer.multiscale)
+        if getattr(layer, "locked", False) or is_closed:
             msg = (
                 f"The labels layer {layer.name!r} is locked. Unlock it, or choose "
                 "another labels layer."
@@ -270,11 +293,27 @@ def forget_history(layer: Labels) -> None:
 
 
 def make_label_layer(plane_map: PlaneMap, image_name: str) -> Labels:
-    """Make an empty labels layer on the pixels of an image."""
+    """Make an empty labels layer on the pixels of an image.
+
+    One that is too large for a texture gets coarser levels, one that is too large for
+    memory lies in a zarr folder.
+
+    Raises
+    ------
+    OutputError
+        If that folder cannot be written.
+    """
     from napari.layers import Labels
 
+    has_levels = needs_levels(plane_map.shape)
+    data: Any = (
+        make_levels(plane_map.shape, image_name)
+        if has_levels
+        else np.zeros(plane_map.shape, dtype=np.uint32)
+    )
     return Labels(
-        np.zeros(plane_map.shape, dtype=np.uint32),
+        data,
+        multiscale=has_levels,
         name="SAM objects",
         metadata={PLUGIN_NAME: {"role": "objects", "image": image_name}},
         **plane_map.transforms(),
@@ -288,12 +327,6 @@ def is_own_result(layer: Labels) -> bool:
 
 def check_alignment(layer: Labels, plane_map: PlaneMap) -> None:
     """Raise LabelsError unless a labels layer has the image's pixels."""
-    if layer.multiscale:
-        msg = (
-            f"The labels layer {layer.name!r} is multiscale, which napari cannot edit. "
-            "Choose a single-scale layer or let a new one be made."
-        )
-        raise LabelsError(msg)
     shape = tuple(layer.data.shape)
     if shape != plane_map.shape:
         msg = (

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import weakref
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from psygnal import Signal
@@ -13,6 +14,7 @@ from napari_sam._bridge.label_layer import (
     check_alignment,
     make_label_layer,
 )
+from napari_sam._bridge.label_pyramid import finest
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -139,4 +141,16 @@ class LabelTarget:
         viewer.add_layer(layer)
         if active is not None:
             viewer.layers.selection.active = active
-        return LayerLabelStore(layer, self._map)
+        folder = folder_of(layer)
+        if folder is not None:
+            from napari.utils.notifications import show_info
+
+            show_info(f"The labels are too large for memory. They are kept in {folder}")
+        return LayerLabelStore(layer, self._map, is_empty=True)
+
+
+def folder_of(layer: Labels) -> Path | None:
+    """Return the zarr folder that a labels layer is written to; None if in memory."""
+    store = getattr(finest(layer), "store", None)
+    root = getattr(store, "root", None)
+    return None if root is None else Path(root)

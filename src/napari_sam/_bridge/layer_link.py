@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from psygnal import Signal
 
 from napari_sam._bridge.prompt_layers import POSITIVE
+from napari_sam._bridge.view_region import ViewRegion
 from napari_sam.annotation.commit_policy import ALL_TAKEN
 from napari_sam.annotation.phases import Editing, Loading, Ready
 from napari_sam.errors import NapariSamError
@@ -35,8 +36,9 @@ if TYPE_CHECKING:
     from napari_sam.annotation.draft import Draft
     from napari_sam.annotation.objects import AnnotatedObject
     from napari_sam.annotation.offer import Shown
-    from napari_sam.annotation.ports import PlaneKey
-    from napari_sam.structures.mask_window import MaskWindow
+    from napari_sam.annotation.ports import JobRunner, PlaneKey
+    from napari_sam.structures.mask_sketch import MaskSketch
+    from napari_sam.structures.plane_view import Region
 
 MAX_ADOPTED_PX = 16_000_000
 """Planes up to this size are searched for objects when they are first shown."""
@@ -56,6 +58,8 @@ class LayerLink:
     own : OwnLayers
         Prompts and previews.
     pointer : Pointer
+    runner : JobRunner
+        Where the model runs.
     report : callable
         Takes an exception to the user.
     later : callable
@@ -82,6 +86,7 @@ class LayerLink:
         annotator: Annotator,
         own: OwnLayers,
         pointer: Pointer,
+        runner: JobRunner,
         report: Callable[[Exception], None],
         later: Callable[[Callable[[], None]], None],
     ) -> None:
@@ -89,7 +94,8 @@ class LayerLink:
         self._map = plane_map
         self._annotator = annotator
         self._prompts = own.prompts
-        self._offered, self._hovered = own.offered, own.hovered
+        self._offered, self._hovered, self._frame = own.offered, own.hovered, own.frame
+        self._view = ViewRegion(viewer, plane_map, runner, self._on_view)
         self._pointer = pointer
         self._report = report
         self._later = later
@@ -110,6 +116,7 @@ class LayerLink:
             (pointer.clicked, self._click),
             (pointer.boxed, self._box),
             (pointer.picked, self._pick),
+            *self._view.pairs(),
         ]
 
     def lasting_pairs(self, target: LabelTarget) -> list[tuple[Any, Any]]:
@@ -133,14 +140,18 @@ class LayerLink:
         """Follow the view to a plane."""
         self.plane = plane
         self._waiting.clear()
-        self._annotator.look_at(plane)
+        self._frame.clear()
+        view = self._view.of(plane)
+        if view is not None:
+            self._prompts.fit_to(view.step)
+        self._annotator.look_at(plane, view)
         self.refresh()
         self.adopt()
 
     def look_again(self) -> None:
-        """Embed the plane shown if that was not done yet."""
+        """Embed what is on screen if that was not done yet."""
         if self.plane is not None:
-            self._annotator.look_at(self.plane)
+            self._annotator.look_at(self.plane, self._view.of(self.plane))
 
     def adopt(self) -> None:
         """Take objects that are in the labels already into the table."""
@@ -166,8 +177,10 @@ class LayerLink:
 
     def clear(self) -> None:
         """Show no mask."""
+        self._view.stop()
         self._offered.clear()
         self._hovered.clear()
+        self._frame.clear()
 
     def attempt(self, action: Callable[..., object], *arguments: Any) -> bool:
         """Do something for the user; an error of ours is reported."""
@@ -231,6 +244,13 @@ class LayerLink:
             plane, (y, x) = found
             self._annotator.hover(plane, (float(round(y)), float(round(x))))
 
+    def _on_view(self) -> None:
+        """Let the model look at what the camera shows now."""
+        view = None if self.plane is None else self._view.of(self.plane)
+        if self.plane is not None and view is not None:
+            self._prompts.fit_to(view.step)
+            self._annotator.look(self.plane, view)
+
     def _leave(self) -> None:
         if self.plane is not None:
             self._annotator.hover(self.plane, None)
@@ -247,13 +267,13 @@ class LayerLink:
         if shown is None or viewer is None or not isinstance(phase, Editing):
             self._offered.clear()
             if isinstance(phase, Ready) and not self._annotator.is_embedding:
-                self.message_changed.emit(READY_TEXT)
+                self.message_changed.emit(ready_text(self._annotator.ready_region))
             return
         self._hovered.clear()
         self._offered.show(viewer, phase.plane, shown.mask)
         self.message_changed.emit(describe(shown))
 
-    def _show_hovered(self, mask: MaskWindow | None, plane: PlaneKey | None) -> None:
+    def _show_hovered(self, mask: MaskSketch | None, plane: PlaneKey | None) -> None:
         viewer = self._viewer()
         if mask is None or plane is None or viewer is None:
             self._hovered.clear()
@@ -261,12 +281,17 @@ class LayerLink:
             self._hovered.show(viewer, plane, mask)
 
     def _on_embedding(self, plane: PlaneKey, is_ready: bool) -> None:  # noqa: FBT001  a signal's payload
+        viewer, looking = self._viewer(), self._annotator.desk.looking
+        if viewer is not None and plane == self.plane:
+            self._frame.show(
+                viewer, plane, looking.ready, is_another_coming=looking.is_busy
+            )
         if isinstance(self._annotator.phase, Editing):
             return
         if is_ready:
             self._tell(self._prompts.collect(plane))
         elif self._annotator.is_embedding:
-            self.message_changed.emit("Looking at the image ...")
+            self.message_changed.emit(looking_text(looking.coming))
         else:
             self.message_changed.emit("What the model sees has changed.")
 
@@ -307,7 +332,25 @@ class LayerLink:
                 f"{found.n_boxes} boxes on this plane: the one touched last counts."
             )
         elif found.drawn.is_empty and not self._annotator.is_embedding:
-            self.message_changed.emit(READY_TEXT)
+            self.message_changed.emit(ready_text(self._annotator.ready_region))
+
+
+def ready_text(region: Region | None) -> str:
+    """Say that prompts are answered, of a large plane also where and how finely."""
+    if region is None:
+        return READY_TEXT
+    return f"{READY_TEXT} The framed region is seen {_at(region)}."
+
+
+def looking_text(region: Region | None) -> str:
+    """Say what the model looks at."""
+    if region is None:
+        return "Looking at the image ..."
+    return f"Looking at the region on screen {_at(region)} ..."
+
+
+def _at(region: Region) -> str:
+    return "at full resolution" if region.scale == 1 else f"at 1:{region.scale}"
 
 
 def describe(shown: Shown) -> str:

@@ -246,7 +246,7 @@ class ManyDesk:
             embedding = desk.embedding_of(plane)
             if embedding is not None:
                 return embedding
-            return segmenter.embed(source.read_plane(plane), cancel=context.cancel)
+            return segmenter.embed(source.plane_pixels(plane), cancel=context.cancel)
 
         return embed
 

@@ -59,6 +59,7 @@ def load_segmenter(spec: ModelSpec) -> ModelSegmenter:
             raise WeightsError(msg)
     import torch
 
+    from napari_sam._bridge.embeddings import shared_library
     from napari_sam.prediction.model_segmenter import ModelSegmenter
     from napari_sam.weights.load import load_model
 
@@ -67,7 +68,7 @@ def load_segmenter(spec: ModelSpec) -> ModelSegmenter:
         max(1, min(torch.get_num_threads(), (os.cpu_count() or 2) - 1))
     )
     if spec.checkpoint is not None:
-        return ModelSegmenter(
-            load_model(checkpoint=Path(spec.checkpoint), device=spec.device)
-        )
-    return ModelSegmenter(load_model(spec.name, device=spec.device))
+        model = load_model(checkpoint=Path(spec.checkpoint), device=spec.device)
+    else:
+        model = load_model(spec.name, device=spec.device)
+    return ModelSegmenter(model, shared_library())

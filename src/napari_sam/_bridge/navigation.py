@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from napari_sam._bridge.view_region import camera_of
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -39,6 +41,4 @@ def fly_to(
             viewer.dims.set_point(axis + offset, float(value))
     if yx is not None:
         shown = [float(world[axis - offset]) for axis in viewer.dims.displayed]
-        # napari 0.9 keeps the camera in the scene; before, it was the viewer's.
-        owner: Any = getattr(viewer, "scene", viewer)
-        owner.camera.center = (0.0, *shown)[-3:]
+        camera_of(viewer).center = (0.0, *shown)[-3:]

@@ -10,6 +10,7 @@ import numpy as np
 from napari_sam._bridge.label_layer import is_own_result
 from napari_sam._bridge.preview_layer import HOVERED, OFFERED, PreviewLayer
 from napari_sam._bridge.prompt_layers import PromptLayers
+from napari_sam._bridge.region_frame import RegionFrame
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +24,7 @@ TRANSFORM_EVENTS = ("scale", "translate", "rotate", "shear", "affine")
 
 
 class OwnLayers:
-    """Points, shapes and the two previews of one image.
+    """Points, shapes, the two previews and the region frame of one image.
 
     Parameters
     ----------
@@ -37,6 +38,8 @@ class OwnLayers:
     prompts : PromptLayers
     offered, hovered : PreviewLayer
         The mask on offer, and the one under the pointer.
+    frame : RegionFrame
+        Around what the model looks at of a large plane; its layer is made then.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class OwnLayers:
         self.prompts = PromptLayers(plane_map, later)
         self.offered = PreviewLayer(plane_map, OFFERED)
         self.hovered = PreviewLayer(plane_map, HOVERED)
+        self.frame = RegionFrame(plane_map)
 
     def add_to(self, viewer: ViewerModel) -> None:
         """Add all of them, the prompts on top."""
@@ -58,11 +62,13 @@ class OwnLayers:
         self.prompts.remove_from(viewer)
         self.offered.remove_from(viewer)
         self.hovered.remove_from(viewer)
+        self.frame.remove_from(viewer)
 
     def all(self) -> list[Layer]:
         """Return those that exist."""
         prompts = self.prompts
-        own = [prompts.points, prompts.shapes, self.offered.layer, self.hovered.layer]
+        previews = [self.offered.layer, self.hovered.layer, self.frame.layer]
+        own = [prompts.points, prompts.shapes, *previews]
         return [layer for layer in own if layer is not None]
 
     def follow_image(self, labels: Labels) -> None:
@@ -74,6 +80,7 @@ class OwnLayers:
             _put(labels, place)
         self.offered.follow_image()
         self.hovered.follow_image()
+        self.frame.follow_image()
 
 
 def _put(layer: Any, place: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
 from typing import Any
 
 from napari_sam._bridge.key_table import ACTIONS
@@ -14,6 +15,35 @@ from napari_sam.weights.catalogue import list_models
 from napari_sam.weights.locations import current_locations, save_settings
 
 _SEEN: set[str] = set()
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingSettings:
+    """What is kept of what the image encoder made.
+
+    Attributes
+    ----------
+    is_on_disk : bool
+        Whether embeddings outlive napari.
+    max_gib : float
+        Most space on disk, in GiB.
+    is_half : bool
+        Whether they are written as float16.
+    folder : str
+        Where; empty for the system's own place.
+    is_ahead : bool
+        Whether neighbouring planes are embedded before they are shown.
+    """
+
+    is_on_disk: bool = True
+    max_gib: float = 5.0
+    is_half: bool = False
+    folder: str = ""
+    is_ahead: bool = True
+
+
+_CHOSEN: dict[str, EmbeddingSettings] = {}
+"""What was saved where there are no preferences; it lasts for the session."""
 
 
 def default_model() -> str:
@@ -53,6 +83,33 @@ def keeps_journal() -> bool:
     """Whether every step is written down."""
     settings = _settings()
     return True if settings is None else bool(settings.annotation.autosave)
+
+
+def embedding_settings() -> EmbeddingSettings:
+    """Return what is to be kept of what the image encoder makes."""
+    settings = _settings()
+    if settings is None:
+        return _CHOSEN.get("embeddings", EmbeddingSettings())
+    chosen = settings.embeddings
+    return EmbeddingSettings(
+        is_on_disk=bool(chosen.on_disk),
+        max_gib=float(chosen.limit_gib),
+        is_half=bool(chosen.half_precision),
+        folder=str(chosen.folder).strip(),
+        is_ahead=bool(chosen.ahead),
+    )
+
+
+def save_embedding_settings(chosen: EmbeddingSettings) -> None:
+    """Keep what is chosen; without preferences it lasts for the session."""
+    settings = _settings()
+    if settings is None:
+        _CHOSEN["embeddings"] = chosen
+        return
+    kept = settings.embeddings
+    kept.on_disk, kept.half_precision = chosen.is_on_disk, chosen.is_half
+    kept.limit_gib, kept.folder = chosen.max_gib, chosen.folder
+    kept.ahead = chosen.is_ahead
 
 
 def is_hint_seen(name: str) -> bool:
@@ -119,6 +176,7 @@ def save_weights_preferences(offline_folder: str, mirror: str) -> None:
 
 def forget_settings() -> None:
     """Look for our page of the preferences anew, as a new list of plugins needs."""
+    _CHOSEN.clear()
     _settings.cache_clear()
 
 

@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_sam.annotation.ports import PlaneKey
 from napari_sam.errors import ImageError
+from napari_sam.structures.mask_sketch import MaskSketch
+from napari_sam.structures.mask_window import MaskWindow
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -16,15 +20,47 @@ if TYPE_CHECKING:
     from napari.layers import Labels
 
     from napari_sam._bridge.coordinates import PlaneMap
-    from napari_sam.annotation.ports import PlaneKey
     from napari_sam.structures.arrays import BoolMask, HalfOpenBox
-    from napari_sam.structures.mask_window import MaskWindow
 
 PLUGIN_NAME = "napari-sam-live"
 FILL, OUTLINE = 1, 2
 """Values of the layer's pixels."""
+NOTHING = MaskWindow(0, 0, np.zeros((0, 0), dtype=np.bool_))
 MIN_STAGE_PX = 2048
 """Side of the layer: moving it costs the viewer far more than drawing in it."""
+MAX_DRAWN_PX = 4096
+"""A longer mask is drawn in pixels of several; what is written has all of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """Which part of a grid on a plane the layer holds.
+
+    Attributes
+    ----------
+    key : PlaneKey
+    corner_yx, step_yx : (float, float)
+        The grid, as of `MaskSketch`.
+    box : (y0, x0, y1, x1)
+        Pixels of the grid.
+    """
+
+    key: PlaneKey
+    corner_yx: tuple[float, float]
+    step_yx: tuple[float, float]
+    box: HalfOpenBox
+
+    def holds(self, key: PlaneKey, sketch: MaskSketch) -> bool:
+        grid = (key, sketch.corner_yx, sketch.step_yx)
+        y0, x0, y1, x1 = self.box
+        box = sketch.window.box
+        return (
+            grid == (self.key, self.corner_yx, self.step_yx)
+            and y0 <= box[0]
+            and x0 <= box[1]
+            and box[2] <= y1
+            and box[3] <= x1
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +105,16 @@ class PreviewLayer:
     def __init__(self, plane_map: PlaneMap, style: PreviewStyle = OFFERED) -> None:
         self._map = plane_map
         self._style = style
-        self._stage: tuple[PlaneKey, HalfOpenBox] | None = None
+        self._stage: _Stage | None = None
         self._drawn: tuple[slice, slice] | None = None
         self.layer: Labels | None = None
 
-    def show(self, viewer: ViewerModel, key: PlaneKey, mask: MaskWindow) -> None:
+    def show(
+        self, viewer: ViewerModel, key: PlaneKey, mask: MaskWindow | MaskSketch
+    ) -> None:
         """Show a mask on its plane; an empty one hides the layer."""
-        if not mask.crop.any():
+        sketch = mask if isinstance(mask, MaskSketch) else sketched(mask)
+        if not sketch.window.crop.any():
             self.clear()
             return
         if self.layer is None or self.layer not in viewer.layers:
@@ -83,16 +122,17 @@ class PreviewLayer:
         layer = self.layer
         if layer is None:  # pragma: no cover  add_to always makes one
             return
-        drawn = outlined(mask.crop, self._thickness(key))
-        is_ready = self._is_on_stage(key, mask.box) and self._is_in_place(layer)
-        if not layer.visible or not is_ready:
+        window = sketch.window
+        drawn = outlined(window.crop, self._thickness(key, sketch))
+        is_on_stage = self._stage is not None and self._stage.holds(key, sketch)
+        if not layer.visible or not is_on_stage or not self._is_in_place(layer):
             layer.visible = False  # else each of the changes would be shown
-            self._set_stage(layer, key, mask.box)
-            self._draw(layer, mask, drawn)
+            self._set_stage(layer, key, sketch)
+            self._draw(layer, window, drawn)
             layer.visible = True
             return
         erased = self._erase(layer)
-        place = self._draw(layer, mask, drawn)
+        place = self._draw(layer, window, drawn)
         if self._is_displayed(viewer, key):
             pixels = self._pixels(layer)
             rows, columns = viewer.dims.displayed
@@ -108,7 +148,7 @@ class PreviewLayer:
         layer = self.layer
         if layer is None:
             return
-        place = self._map.transforms(self._start())
+        place = self._place()
         for name in ("scale", "rotate", "shear", "affine", "translate"):
             setattr(layer, name, place[name])
 
@@ -153,29 +193,32 @@ class PreviewLayer:
             viewer.layers.remove(self.layer)
         self.layer = self._stage = self._drawn = None
 
-    def _is_on_stage(self, key: PlaneKey, box: HalfOpenBox) -> bool:
-        if self._stage is None or self._stage[0] != key:
-            return False
-        y0, x0, y1, x1 = self._stage[1]
-        return y0 <= box[0] and x0 <= box[1] and box[2] <= y1 and box[3] <= x1
-
-    def _set_stage(self, layer: Labels, key: PlaneKey, box: HalfOpenBox) -> None:
-        """Let the layer lie around a box, clean and inside the plane."""
+    def _set_stage(self, layer: Labels, key: PlaneKey, sketch: MaskSketch) -> None:
+        """Let the layer lie around a mask, clean and inside the plane."""
         self._erase(layer)
-        if not self._is_on_stage(key, box):
-            self._build_stage(layer, key, box)
+        if self._stage is None or not self._stage.holds(key, sketch):
+            self._build_stage(layer, key, sketch)
         if not self._is_in_place(layer):
-            layer.translate = self._map.transforms(self._start())["translate"]
+            place = self._place()
+            layer.scale, layer.translate = place["scale"], place["translate"]
 
-    def _build_stage(self, layer: Labels, key: PlaneKey, box: HalfOpenBox) -> None:
-        sides = [
-            _interval(first, last, limit)
-            for first, last, limit in zip(
-                box[:2], box[2:], self._map.plane_shape(key), strict=True
+    def _build_stage(self, layer: Labels, key: PlaneKey, sketch: MaskSketch) -> None:
+        box = sketch.window.box
+        limits = [
+            math.ceil((length - corner) / step)
+            for length, corner, step in zip(
+                self._map.plane_shape(key),
+                sketch.corner_yx,
+                sketch.step_yx,
+                strict=True,
             )
         ]
+        sides = [
+            _interval(first, last, limit)
+            for first, last, limit in zip(box[:2], box[2:], limits, strict=True)
+        ]
         (y0, y1), (x0, x1) = sides
-        self._stage = key, (y0, x0, y1, x1)
+        self._stage = _Stage(key, sketch.corner_yx, sketch.step_yx, (y0, x0, y1, x1))
         shape = self._map.crop_shape(key, (y1 - y0, x1 - x0))
         if layer.data.shape != shape:
             layer.data = np.zeros(shape, dtype=np.uint8)
@@ -183,16 +226,28 @@ class PreviewLayer:
 
     def _is_in_place(self, layer: Labels) -> bool:
         """Whether nobody has moved the layer, as those do who move all our layers."""
-        place = self._map.transforms(self._start())["translate"]
-        return bool(np.allclose(layer.translate, place))
+        place = self._place()
+        return bool(
+            np.allclose(layer.translate, place["translate"])
+            and np.allclose(layer.scale, place["scale"])
+        )
 
-    def _start(self) -> tuple[float, ...] | None:
-        """Pixel of the image that the layer's first pixel lies on."""
-        return None if self._stage is None else self._map.crop_start(*self._stage)
+    def _place(self) -> dict[str, Any]:
+        """Return the transforms of the layer."""
+        stage = self._stage
+        if stage is None:
+            return self._map.transforms()
+        grid = MaskSketch(NOTHING, stage.corner_yx, stage.step_yx)
+        y, x = grid.to_plane((float(stage.box[0]), float(stage.box[1])))
+        place = self._map.transforms([float(v) for v in stage.key.locate(y, x)])
+        flat = PlaneKey(stage.key.axes, (1,) * len(stage.key.index))
+        steps = np.asarray(flat.locate(*stage.step_yx), dtype=float)
+        place["scale"] = np.asarray(place["scale"]) * steps
+        return place
 
     def _pixels(self, layer: Labels) -> npt.NDArray[np.uint8]:
         """Return the layer's data as (h, w), a view."""
-        y0, x0, y1, x1 = (0, 0, 1, 1) if self._stage is None else self._stage[1]
+        y0, x0, y1, x1 = (0, 0, 1, 1) if self._stage is None else self._stage.box
         return layer.data.reshape(y1 - y0, x1 - x0)
 
     def _erase(self, layer: Labels) -> tuple[slice, slice] | None:
@@ -202,7 +257,7 @@ class PreviewLayer:
         return where
 
     def _draw(self, layer: Labels, mask: MaskWindow, drawn: Any) -> tuple[slice, slice]:
-        y, x = self._stage[1][:2] if self._stage is not None else (0, 0)
+        y, x = self._stage.box[:2] if self._stage is not None else (0, 0)
         y0, x0, y1, x1 = mask.box
         self._drawn = slice(y0 - y, y1 - y), slice(x0 - x, x1 - x)
         self._pixels(layer)[self._drawn] = drawn
@@ -214,9 +269,27 @@ class PreviewLayer:
         except ImageError:
             return False
 
-    def _thickness(self, key: PlaneKey) -> int:
-        """Width of the outline in pixels: two at the usual size of a window."""
-        return max(1, round(max(self._map.plane_shape(key)) / 500))
+    def _thickness(self, key: PlaneKey, sketch: MaskSketch) -> int:
+        """Width of the outline in pixels: two at the usual size of a window.
+
+        A plane that is far larger than a window is looked at from near, so there the
+        outline goes by the mask.
+        """
+        length = max(self._map.plane_shape(key)) / max(sketch.step_yx)
+        usual = max(1, round(length / 500))
+        if length <= MAX_DRAWN_PX:
+            return usual
+        return min(usual, max(1, round(max(sketch.window.crop.shape) / 100)))
+
+
+def sketched(mask: MaskWindow) -> MaskSketch:
+    """Return a mask to be drawn: pixel by pixel, or every n-th of a very long one."""
+    n = math.ceil(max(mask.crop.shape) / MAX_DRAWN_PX)
+    if n <= 1:
+        return MaskSketch(mask)
+    thin = MaskWindow(0, 0, np.ascontiguousarray(mask.crop[::n, ::n]))
+    corner = (float(mask.y0), float(mask.x0))
+    return MaskSketch(thin, corner, (float(n), float(n)))
 
 
 def outlined(mask: BoolMask, thickness: int) -> npt.NDArray[np.uint8]:

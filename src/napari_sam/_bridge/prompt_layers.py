@@ -106,6 +106,12 @@ class PromptLayers:
         self.points = prompt_points.make_points(self._map)
         viewer.add_layer(self.points)
 
+    def fit_to(self, step: float) -> None:
+        """Let edges of shapes suit a view; see `PromptShapes.fit_to`."""
+        if self._shapes is not None:
+            with self._silence():
+                self._shapes.fit_to(step)
+
     def remove_from(self, viewer: ViewerModel) -> None:
         """Take the layers out of the viewer."""
         self.disconnect()

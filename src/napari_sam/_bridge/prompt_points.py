@@ -14,6 +14,7 @@ from napari_sam._bridge.prompt_style import (
     NEGATIVE,
     POSITIVE,
     SYMBOLS,
+    is_far_larger_than_a_screen,
     layer_arguments,
     layer_to_pixels,
     pixels_to_layer,
@@ -35,7 +36,10 @@ def make_points(plane_map: PlaneMap) -> Points:
     """Make the layer, empty; its next points are positive."""
     from napari.layers import Points
 
+    # Of an image that is looked at from near, points go by the screen.
+    largest = 14 if is_far_larger_than_a_screen(plane_map) else 10000
     points = Points(
+        canvas_size_limits=(2, largest),
         name="SAM points",
         size=point_size(plane_map),
         property_choices={"polarity": [POSITIVE, NEGATIVE]},

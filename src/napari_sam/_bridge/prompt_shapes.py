@@ -17,6 +17,7 @@ from napari_sam._bridge.prompt_style import (
     COLORS,
     NEGATIVE,
     POSITIVE,
+    is_far_larger_than_a_screen,
     layer_arguments,
     layer_to_pixels,
     pixels_to_layer,
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from napari_sam.annotation.ports import PlaneKey
     from napari_sam.structures.arrays import Coordinates
 
+EDGE_ON_SCREEN = 2.5
+"""Width of edges in pixels of the screen, where they go by it."""
 MIN_BOX_PX = 3.0
 """A rectangle tool clicked without a drag leaves a box smaller than this."""
 MIN_STROKE_PX = 1.0
@@ -84,6 +87,20 @@ class PromptShapes:
         self.layer.selected_data = set()
         self.layer.current_edge_color = COLORS[polarity]
         self.layer.feature_defaults = {"polarity": polarity}
+
+    def fit_to(self, step: float) -> None:
+        """Let edges be as wide as ever on the screen, of images far larger than it.
+
+        Parameters
+        ----------
+        step : float
+            Pixels of the image per pixel of the screen.
+        """
+        width, now = EDGE_ON_SCREEN * step, float(self.layer.current_edge_width)
+        if is_far_larger_than_a_screen(self._map) and not 0.7 < width / now < 1.4:
+            self.layer.selected_data = set()
+            self.layer.current_edge_width = width
+            self.layer.edge_width = width
 
     def note_event(self, event: Any) -> None:
         """Remember which shapes a finished change has touched."""

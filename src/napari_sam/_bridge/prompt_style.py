@@ -21,12 +21,18 @@ POSITIVE = "positive"
 NEGATIVE = "negative"
 # Sky blue and vermilion of the Okabe-Ito palette: told apart with any colour vision.
 COLORS = {POSITIVE: "#56b4e9", NEGATIVE: "#d55e00"}
+LARGE_PX = 4096
 SYMBOLS = {POSITIVE: "disc", NEGATIVE: "x"}
 
 
 def point_size(plane_map: PlaneMap) -> float:
     """Diameter of a point, in pixels of the image."""
     return max(3.0, 0.018 * max(plane_map.shape[-2:]))
+
+
+def is_far_larger_than_a_screen(plane_map: PlaneMap) -> bool:
+    """Whether an image is looked at from near, so that prompts go by the screen."""
+    return max(plane_map.shape[-2:]) > LARGE_PX
 
 
 def layer_arguments(plane_map: PlaneMap) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from psygnal import Signal
 from napari_sam._bridge.autosave import Autosave
 from napari_sam._bridge.controller import PromptController
 from napari_sam._bridge.coordinates import PlaneMap
+from napari_sam._bridge.embeddings import planes_ahead_of
 from napari_sam._bridge.image_source import LayerImageSource
 from napari_sam._bridge.left_work import LeftWork
 from napari_sam._bridge.model_holder import LoadedModel, ModelHolder
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels, Shapes
 
     from napari_sam._bridge.model_holder import ModelStatus
+    from napari_sam.annotation.plane_ahead import PlanesAhead
     from napari_sam.annotation.ports import JobRunner, Segmenter
     from napari_sam.structures.view_settings import ViewSettings
 
@@ -107,6 +109,7 @@ class ViewerSession:
         self._grid_order: _GridOrder | None = None
         self.controller: PromptController | None = None
         self.autosave: Autosave | None = None
+        self._ahead: PlanesAhead | None = None
         self._left = LeftWork(self.report)
         self.checkpoints: list[Path] = []
         self.last_error = ""
@@ -224,6 +227,7 @@ class ViewerSession:
         )
         controller.annotator.settings = commit_rule()
         controller.annotator.is_hover_on = begins_with_hover()
+        self._ahead = planes_ahead_of(controller, self.runner, self.errands)
         controller.stopped.connect(self._on_controller_stopped)
         controller.labels_changing.connect(self._leave_labels)
         controller.labels_changed.connect(self._begin_autosave)

@@ -71,33 +71,45 @@ def run_batch(
                         work, segment, axes=axes, rule=rule, progress=_step(bar, task)
                     )
                 except (ImageError, PromptError, LabelsError, OutputError) as error:
-                    if _is_disk_full(error):
+                    if is_disk_full(error):
                         raise
-                    failures.append(_failure(work, error))
+                    failures.append(failure_text(work, error))
                 else:
                     finished += 1
-                    _tell(work, result)
+                    tell_result(work, result)
                 bar.remove_task(task)
                 bar.advance(total)
     except KeyboardInterrupt as stop:
         kept = [str(stop)] if isinstance(stop, StackStopped) else []
-        _tell_stopped(failures, f"{finished} of {len(works)}", out, kept)
+        tell_stopped(failures, f"{finished} of {len(works)}", out, kept)
         raise typer.Exit(STOPPED) from None
     except BaseException:
-        _tell_stopped(failures, f"{finished} of {len(works)}", out)
+        tell_stopped(failures, f"{finished} of {len(works)}", out)
         raise
+    raise_failures(failures, len(works))
+
+
+def raise_failures(failures: Sequence[str], n_works: int) -> None:
+    """Say at the end which files failed, and why.
+
+    Raises
+    ------
+    NapariSamError
+        If there are any.
+    """
     if failures:
-        head = f"{len(failures)} of {len(works)} inputs failed.\n" if finished else ""
+        is_all = len(failures) == n_works
+        head = "" if is_all else f"{len(failures)} of {n_works} inputs failed.\n"
         raise NapariSamError(head + "\n".join(failures))
 
 
-def _is_disk_full(error: Exception) -> bool:
+def is_disk_full(error: Exception) -> bool:
     """Tell whether nothing more can be written, whatever the file."""
     cause = error.__cause__
     return isinstance(cause, OSError) and cause.errno in _NO_SPACE
 
 
-def _failure(work: Work, error: Exception) -> str:
+def failure_text(work: Work, error: Exception) -> str:
     """Say which file it was; errors of reading say so themselves."""
     name, text = work.source.name, str(error)
     return text if name in text else f"{name}: {text}"
@@ -112,7 +124,7 @@ def _step(bar: Progress, task: TaskID) -> Callable[[float], None]:
     return move
 
 
-def _tell_stopped(
+def tell_stopped(
     failures: Sequence[str], finished: str, out: Path, kept: Sequence[str] = ()
 ) -> None:
     """Say what became of the inputs before everything ended."""
@@ -126,8 +138,10 @@ def _tell_stopped(
     )
 
 
-def _tell(work: Work, result: FileResult) -> None:
+def tell_result(work: Work, result: FileResult) -> None:
+    """Say what was found in a file and where it is."""
     for notice in result.notices:
         typer.echo(f"Notice: {notice}", err=True)
     count = f"{result.n_objects} object{'' if result.n_objects == 1 else 's'}"
-    typer.echo(f"{work.source.name}: {count} -> {work.labels}, {work.table.name}")
+    labels = result.labels or work.labels
+    typer.echo(f"{work.source.name}: {count} -> {labels}, {work.table.name}")

@@ -8,8 +8,12 @@ from pathlib import Path
 
 from napari_sam.errors import ImageError, OutputError
 from napari_sam.io.images import IMAGE_SUFFIXES, check_image_file
+from napari_sam.io.open_image import FOLDER_SUFFIXES, HDF5_SUFFIXES, split_path
+from napari_sam.io.zarr_images import is_zarr
 
 _LABELS, _TABLE, _PARTIAL = "_labels.tif", "_objects.csv", "_partial"
+_LARGE_LABELS = "_labels.zarr"
+_FILE_SUFFIXES = IMAGE_SUFFIXES | HDF5_SUFFIXES
 
 
 class Existing(StrEnum):
@@ -22,11 +26,35 @@ class Existing(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One input file with the two files made from it."""
+    """One input with the two files made from it.
+
+    Attributes
+    ----------
+    source : Path
+        A file or zarr folder, with ``::`` and a place in it for one array of several.
+    labels : Path
+        TIFF file of the labels.
+    table : Path
+        Table of the objects.
+    """
 
     source: Path
     labels: Path
     table: Path
+
+    @property
+    def large_labels(self) -> Path:
+        """Zarr folder of the labels, in place of `labels`, of an image past memory."""
+        return self.labels.with_name(
+            self.labels.name.removesuffix(_LABELS) + _LARGE_LABELS
+        )
+
+    @property
+    def is_done(self) -> bool:
+        """Whether labels and table are there."""
+        has_labels = self.labels.exists() or self.large_labels.exists()
+        # One without the other is what a run leaves that was cut off between.
+        return has_labels and self.table.exists()
 
     @property
     def partial(self) -> "Work":
@@ -39,7 +67,9 @@ class Work:
 
 
 def find_inputs(words: Sequence[Path]) -> list[Path]:
-    """Image files that the user means: files, folders, patterns the shell left alone.
+    """Images that the user means: files, folders, patterns the shell left alone.
+
+    A zarr folder is one image.
 
     Raises
     ------
@@ -48,16 +78,21 @@ def find_inputs(words: Sequence[Path]) -> list[Path]:
     """
     found: list[Path] = []
     for word in words:
-        if word.is_dir():
+        if is_zarr(word):
+            matches = [word]
+        elif word.is_dir():
             matches = _images_in(word)
         elif not word.exists() and any(sign in word.name for sign in "*?["):
             matches = sorted(word.parent.glob(word.name))
         else:
             # What is named is checked at once; of many, bad ones are told at the end.
-            check_image_file(word)
+            file, _ = split_path(word)
+            if not is_zarr(file):
+                check_image_file(file)
             matches = [word]
         if not matches:
-            msg = f"{word} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))})."
+            endings = ", ".join(sorted(_FILE_SUFFIXES | FOLDER_SUFFIXES))
+            msg = f"{word} holds no image ({endings})."
             raise ImageError(msg)
         found += matches
     return found
@@ -74,7 +109,7 @@ def plan_outputs(inputs: Sequence[Path], out: Path, existing: Existing) -> list[
     """
     plan: dict[str, Work] = {}
     for source in inputs:
-        stem = source.stem.removesuffix(".ome")
+        stem = _stem(source)
         if stem in plan:
             msg = (
                 f"{plan[stem].source} and {source} would both be written to "
@@ -86,9 +121,9 @@ def plan_outputs(inputs: Sequence[Path], out: Path, existing: Existing) -> list[
     if existing is Existing.OVERWRITE:
         return works
     if existing is Existing.SKIP:
-        # One file without the other is what a run leaves that was cut off between.
-        return [w for w in works if not (w.labels.exists() and w.table.exists())]
-    for path in (path for work in works for path in (work.labels, work.table)):
+        return [work for work in works if not work.is_done]
+    results = ((work.labels, work.large_labels, work.table) for work in works)
+    for path in (path for paths in results for path in paths):
         if path.exists():
             msg = (
                 f"{path} is there already. Choose another folder, or --existing skip "
@@ -135,11 +170,23 @@ def _images_in(folder: Path) -> list[Path]:
     paths = [
         path
         for path in sorted(folder.iterdir())
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+        if not path.name.startswith(".") and _looks_like_image(path)
     ]
     # Results of an earlier run in the same folder are no new images.
-    stems = {path.stem.removesuffix(".ome") for path in paths}
+    stems = {_stem(path) for path in paths}
     return [path for path in paths if _source_stem(path) not in stems - {path.stem}]
+
+
+def _looks_like_image(path: Path) -> bool:
+    ending = path.suffix.lower()
+    return ending in _FILE_SUFFIXES or (ending in FOLDER_SUFFIXES and is_zarr(path))
+
+
+def _stem(source: Path) -> str:
+    """Return what the names of the results begin with."""
+    file, inside = split_path(source)
+    stem = file.stem.removesuffix(".ome")
+    return f"{stem}_{inside.replace('/', '_')}" if inside else stem
 
 
 def _source_stem(path: Path) -> str:

@@ -41,7 +41,7 @@ PrecisionOption = Annotated[
     str | None,
     typer.Option(
         "--precision",
-        help="float32, or on a GPU float16 or bfloat16 (faster, slightly different).",
+        help="float32; bfloat16, or float16 on a GPU (faster, slightly different).",
         metavar="TYPE",
     ),
 ]

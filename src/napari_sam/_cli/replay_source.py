@@ -16,6 +16,7 @@ from napari_sam.io.images import read_image
 from napari_sam.io.tiff_reader import is_tiff
 from napari_sam.structures.arrays import Plane
 from napari_sam.structures.image_digest import image_digest
+from napari_sam.structures.plane_pixels import ArrayPixels
 from napari_sam.structures.view_settings import Channel, ViewSettings
 
 
@@ -65,6 +66,15 @@ class FileSource:
             if index not in planes:
                 planes[index] = np.asarray(self.array[tuple(where)])
         return show_channels([planes[i] for i in (red, green, blue)], self.settings)
+
+    def plane_pixels(self, key: PlaneKey) -> ArrayPixels:
+        """Return what the model was shown of a plane, to be read piece by piece."""
+        if not self.settings.is_default:
+            return ArrayPixels((self.read_plane(key),), axes=(0, 1), channel_axis=2)
+        channels = self.array.ndim - 1 if self.is_rgb else None
+        return ArrayPixels(
+            (self.array,), axes=key.axes, channel_axis=channels, index=key.index
+        )
 
     def _n_channels(self) -> int:
         if self.is_rgb:

@@ -30,7 +30,7 @@ from napari_sam._cli.parsing import (
     parse_tile,
     prompts_per_object,
 )
-from napari_sam._cli.segment_file import by_grid, by_prompts
+from napari_sam._cli.segment_file import by_prompts
 from napari_sam.errors import PromptError, SettingsError
 from napari_sam.structures.prompts import PromptSet
 from napari_sam.structures.settings import AutoSettings, LabelSettings
@@ -161,12 +161,29 @@ def segment(
     tile_overlap: Annotated[
         float | None, typer.Option(help="Part of a tile.", rich_help_panel=_GRID)
     ] = None,
+    skip_empty: Annotated[
+        bool,
+        typer.Option(
+            "--skip-empty",
+            help="Leave out tiles that show almost no contrast.",
+            rich_help_panel=_GRID,
+        ),
+    ] = False,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Work on the machines of a dask.distributed cluster.",
+            rich_help_panel=_GRID,
+        ),
+    ] = None,
 ) -> None:
     """Segment images into label TIFFs and tables of objects.
 
     With points or boxes the objects they describe are segmented, on every plane of
     every input; without, everything that a grid of points finds. Each INPUT gives
-    OUT/NAME_labels.tif and OUT/NAME_objects.csv.
+    OUT/NAME_labels.tif and OUT/NAME_objects.csv. Large images are searched in tiles; if
+    that is interrupted, the same command goes on.
     """
     grid: dict[str, Any] = {
         "points_per_side": points_per_side,
@@ -182,6 +199,7 @@ def segment(
         "min_mask_region_area": min_mask_region_area,
         "min_area": min_area,
         "tile_overlap": tile_overlap,
+        "skip_empty": skip_empty or None,
     }
     settings = {name: value for name, value in grid.items() if value is not None}
     if tile is not None:
@@ -195,8 +213,30 @@ def segment(
     check_writable(out)
     sam = open_model(model, checkpoint, device, precision)
     typer.echo(describe_model(sam), err=True)
-    work_on = by_prompts(sam, objects) if objects else by_grid(sam, settings)
-    run_batch(works, out, work_on, axes=axes, rule=rule)
+    if objects:
+        run_batch(works, out, by_prompts(sam, objects), axes=axes, rule=rule)
+        return
+    from napari_sam._cli.tile_graph import ClusterRunner, ThreadRunner
+    from napari_sam._cli.tile_task import ModelReference
+    from napari_sam._cli.tiled_batch import run_tiles
+    from napari_sam._cli.tiled_file import TiledOptions
+
+    path = None if checkpoint is None else str(checkpoint.expanduser().resolve())
+    reference = ModelReference(model, path, sam.digest or "", device, precision)
+    options = TiledOptions.for_model(
+        sam,
+        reference,
+        settings,
+        axes=axes,
+        rule=rule,
+        anew=existing is Existing.OVERWRITE,
+        by_value=scheduler is not None,
+    )
+    runner = (
+        ThreadRunner(sam) if scheduler is None else ClusterRunner(scheduler, reference)
+    )
+    with runner:
+        run_tiles(works, out, options, runner)
 
 
 def _objects(

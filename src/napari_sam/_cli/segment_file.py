@@ -3,6 +3,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -11,9 +12,9 @@ from numpy.typing import NDArray
 from napari_sam._cli.inputs import Work
 from napari_sam.errors import ImageError, OutputError
 from napari_sam.io.image_file import ImageFile
-from napari_sam.io.images import read_image
 from napari_sam.io.labels_tiff import MAX_PLANE_AXES, write_labels
 from napari_sam.io.object_table import measure_objects, object_columns, write_table
+from napari_sam.io.open_image import open_image
 from napari_sam.structures.prompts import PromptSet
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class FileResult:
 
     n_objects: int = 0
     notices: list[str] = field(default_factory=list)
+    labels: Path | None = None
 
 
 def by_grid(model: "Sam | SamPredictor", settings: dict[str, Any]) -> PlaneSegmenter:
@@ -137,15 +139,9 @@ def segment_file(
     StackStopped
         After Ctrl-C, if planes were finished; they are kept under a name that says so.
     """
-    image = read_image(work.source, axes=axes)
-    if len(image.plane_axes) > MAX_PLANE_AXES:
-        msg = (
-            f"{work.source}: {image.axes} are more than {MAX_PLANE_AXES} axes beside "
-            "rows, columns and channels, which labels cannot be stored with. Split "
-            "the file."
-        )
-        raise ImageError(msg)
-    result = FileResult(notices=list(image.notices))
+    image = open_image(work.source, axes=axes)
+    check_axes(image)
+    result = FileResult(notices=list(image.notices), labels=work.labels)
     labels = np.zeros((*image.stack_shape, *image.plane_shape), np.uint32)
     rows: list[dict[str, Any]] = []
     number = 0
@@ -172,6 +168,23 @@ def segment_file(
     return result
 
 
+def check_axes(image: ImageFile) -> None:
+    """Refuse, before any work, what labels cannot be stored for.
+
+    Raises
+    ------
+    ImageError
+        If the image has too many axes.
+    """
+    if len(image.plane_axes) > MAX_PLANE_AXES:
+        msg = (
+            f"{image.path}: {image.axes} are more than {MAX_PLANE_AXES} axes beside "
+            "rows, columns and channels, which labels cannot be stored with. Split "
+            "the file."
+        )
+        raise ImageError(msg)
+
+
 def _write(
     work: Work,
     image: ImageFile,
@@ -186,7 +199,7 @@ def _write(
         pixel_size_um=image.pixel_size_um,
         z_step_um=image.z_step_um,
     )
-    write_table(work.table, rows, _columns(image))
+    write_table(work.table, rows, table_columns(image))
 
 
 def _keep_planes(
@@ -212,6 +225,15 @@ def _keep_planes(
     )
 
 
+def blank_notice(image: ImageFile, index: tuple[int, ...]) -> str:
+    """Say that a plane shows nothing."""
+    where = ", ".join(f"{a}={i}" for a, i in zip(image.plane_axes, index, strict=True))
+    return (
+        f"{image.path.name}{': ' if where else ''}{where}: the image shows one value "
+        "everywhere or none, so there are no objects."
+    )
+
+
 def _segment_plane(
     image: ImageFile,
     index: tuple[int, ...],
@@ -226,13 +248,7 @@ def _segment_plane(
 
     shown = to_rgb(plane, 2 if image.axes.endswith("C") else None, rule)
     if is_blank(plane) or is_blank(shown):
-        where = ", ".join(
-            f"{a}={i}" for a, i in zip(image.plane_axes, index, strict=True)
-        )
-        result.notices.append(
-            f"{image.path.name}{': ' if where else ''}{where}: the image shows one "
-            "value everywhere or none, so there are no objects."
-        )
+        result.notices.append(blank_notice(image, index))
         return PlaneResult(np.zeros(image.plane_shape, np.uint32), {})
     return segment(shown, progress)
 
@@ -257,6 +273,7 @@ def _rows(
     return rows
 
 
-def _columns(image: ImageFile) -> list[str]:
+def table_columns(image: ImageFile) -> list[str]:
+    """Columns of a file's table: label, plane, measurements, predicted IoU."""
     label, *others = object_columns(image.n_channels)
     return [label, *image.plane_axes.lower(), *others, "predicted_iou"]

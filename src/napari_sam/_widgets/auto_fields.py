@@ -186,6 +186,13 @@ GROUPS: dict[str, tuple[SettingField, ...]] = {
             "than the objects.",
             high=0.5,
         ),
+        SettingField(
+            "skip_empty",
+            "Leave out empty tiles",
+            "Tiles that show almost no contrast are not searched: faster on sparse "
+            "images, but small or dim objects may be overlooked.",
+            "bool",
+        ),
     ),
 }
 

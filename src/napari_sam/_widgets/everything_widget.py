@@ -157,8 +157,10 @@ class EverythingWidget(Dock):
             self.everything.start(
                 image, spec, settings, self.scope.scope, region, desk, self.way.sure
             )
-        elif self.scope.scope is Scope.ALL:
-            self.everything.start(image, spec, settings, Scope.ALL, region)
+        elif self.scope.scope is Scope.ALL or (
+            region is None and self.everything.is_large(image)
+        ):
+            self.everything.start(image, spec, settings, self.scope.scope, region)
         else:
             self.session.start_grid(image, spec, settings, region)
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from napari_sam.annotation.objects import AnnotatedObject
     from napari_sam.annotation.ports import ImageSource, LabelStore, PlaneKey
     from napari_sam.structures.arrays import Plane
+    from napari_sam.structures.plane_pixels import PlanePixels
 
 _BUDGET_S = 0.02
 """Time taken of each turn of the event loop."""
@@ -118,3 +119,6 @@ class _LastPlane:
         if self._last is None or self._last[0] != key:
             self._last = key, self._source.read_plane(key)
         return self._last[1]
+
+    def plane_pixels(self, key: PlaneKey) -> PlanePixels:
+        return self._source.plane_pixels(key)

@@ -18,6 +18,8 @@ from qtpy.QtWidgets import (
 )
 
 from napari_sam._widgets.dock import Dock
+from napari_sam._widgets.embeddings_panel import EmbeddingsPanel
+from napari_sam._widgets.section import Section
 from napari_sam._widgets.weights_places import WeightsPlaces
 from napari_sam.annotation.job import Job, Priority
 from napari_sam.errors import Cancelled
@@ -67,6 +69,8 @@ class ModelsWidget(Dock):
             "architecture is found out; no code in it is run."
         )
         self.places = WeightsPlaces()
+        self.embeddings = EmbeddingsPanel(self.session)
+        self.kept = Section("Embeddings", self.embeddings)
         self._job: Job | None = None
         self._lay_out()
         self.rows.currentItemChanged.connect(self._show_state)
@@ -76,11 +80,13 @@ class ModelsWidget(Dock):
         self.delete.clicked.connect(self._delete)
         self.choose_file.clicked.connect(self._ask_for_file)
         self.places.changed.connect(self._save_places)
+        self.kept.toggled.connect(self.embeddings.refresh)
         self.refresh()
 
     def entered(self) -> None:
         """Look at the folders again."""
         self.refresh()
+        self.embeddings.refresh()
 
     def refresh(self) -> None:
         """List the catalogue anew, keeping the selected row."""
@@ -124,6 +130,7 @@ class ModelsWidget(Dock):
         self.column.addWidget(self.message)
         self.column.addWidget(self.choose_file)
         self.column.addWidget(self.places)
+        self.column.addWidget(self.kept)
         self.add_diagnostics_button()
 
     def _name(self) -> str | None:

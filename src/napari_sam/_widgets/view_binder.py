@@ -171,7 +171,7 @@ class ViewBinder(Binder):
         if controller is None or controller.plane is None:
             return EmbeddingState.NONE
         annotator = controller.annotator
-        if annotator.desk.embedding_of(controller.plane) is not None:
+        if annotator.desk.is_ready(controller.plane):
             return EmbeddingState.READY
         if annotator.is_embedding:
             return EmbeddingState.COMPUTING

@@ -21,11 +21,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from psygnal import Signal
 
-from napari_sam.annotation.desk import ModelDesk, model_name
+from napari_sam.annotation.desk import model_name
 from napari_sam.annotation.draft import Draft
-from napari_sam.annotation.hover import HoverPreview
-from napari_sam.annotation.jobs import InlineRunner
-from napari_sam.annotation.label_editor import LabelEditor
 from napari_sam.annotation.objects import Turn
 from napari_sam.annotation.offer import (
     Credit,
@@ -36,7 +33,8 @@ from napari_sam.annotation.offer import (
     offer,
     reopened,
 )
-from napari_sam.annotation.phases import Editing, Loading, Phase, Ready
+from napari_sam.annotation.onlooker import Onlooker
+from napari_sam.annotation.phases import Editing, Loading, Ready
 from napari_sam.errors import Cancelled, PhaseError, PromptError
 from napari_sam.structures.drawn import DrawnPrompts
 from napari_sam.structures.prompts import PointPrompt
@@ -57,7 +55,7 @@ if TYPE_CHECKING:
 NO_MASK = "There is no mask yet: add a point or a box first."
 
 
-class Annotator(LabelEditor):
+class Annotator(Onlooker):
     """Interactive segmentation of one image, without any user interface.
 
     Parameters
@@ -75,74 +73,35 @@ class Annotator(LabelEditor):
         What to show first of the readings of an ambiguous prompt; None is the best.
     is_turbo : bool
         Whether a first prompt is accepted at once; one undo takes both back.
-    is_hover_on : bool
-        Whether `hover` asks for masks.
     class_name : str
         Class of the next object.
-    desk : ModelDesk
-        Embeddings.
-    phase_changed : Signal(Loading | Ready | Editing)
     answer_changed : Signal(Shown or None)
         Another mask is on offer.
     advised : Signal(Advice or None)
-    hovered : Signal(MaskWindow or None, PlaneKey or None)
-    embedding_changed : Signal(PlaneKey, bool)
-        The plane and whether its embedding is ready.
     accepted : Signal(AnnotatedObject)
     options_changed : Signal()
         A key switched turbo or hovering.
-    failed : Signal(Exception)
-        Work in the model thread that went wrong; the phase stays usable.
     """
 
-    phase_changed: ClassVar[Signal] = Signal(object)
     answer_changed: ClassVar[Signal] = Signal(object)
     advised: ClassVar[Signal] = Signal(object)
-    hovered: ClassVar[Signal] = Signal(object, object)
-    embedding_changed: ClassVar[Signal] = Signal(object, bool)
     accepted: ClassVar[Signal] = Signal(object)
     options_changed: ClassVar[Signal] = Signal()
-    failed: ClassVar[Signal] = Signal(Exception)
 
     def __init__(
         self, source: ImageSource, labels: LabelStore, runner: JobRunner | None = None
     ) -> None:
-        super().__init__(labels)
+        super().__init__(source, labels, runner)
         self.preference: Size | None = None
         self.is_turbo = False
-        self.is_hover_on = True
         self.class_name = ""
         self.last_seconds = 0.0
-        self._phase: Phase = Loading()
         self._advice: Advice | None = None
         self._since = 0.0
         self._model_name = ""
         self._due: Draft | None = None  # accepted as soon as its answer comes
-        runner = runner or InlineRunner()
-        # Two annotators may share a runner; their lanes must not.
-        lane = f"annotator-{id(self)}"
-        self.desk = ModelDesk(source, runner, lane)
-        self.desk.embedding_changed.connect(self.embedding_changed.emit)
         self.desk.answered.connect(self._receive)
         self.desk.failed.connect(self._receive_error)
-        self._hover = HoverPreview(runner, f"{lane}-hover")
-        self._hover.hovered.connect(self.hovered.emit)
-        self._hover.failed.connect(self.failed.emit)
-
-    @property
-    def phase(self) -> Phase:
-        """The present phase; compare with isinstance."""
-        return self._phase
-
-    @property
-    def source(self) -> ImageSource:
-        """The pixels."""
-        return self.desk.source
-
-    @property
-    def is_embedding(self) -> bool:
-        """Whether the embedding of a plane is on its way."""
-        return self.desk.is_embedding
 
     @property
     def advice(self) -> Advice | None:
@@ -189,14 +148,6 @@ class Annotator(LabelEditor):
         """Write elsewhere from now on; prompts stay, as those of a new object."""
         self._due = None
         super().replace_labels(labels)
-
-    def look_at(self, plane: PlaneKey) -> None:
-        """Turn to a plane: it is embedded, and its prompts are answered."""
-        self._plane = plane
-        self._hover.leave()
-        self._ask()
-        if not isinstance(self._phase, Loading):
-            self.desk.prepare(self._phase.segmenter, plane)
 
     def set_drawn(self, plane: PlaneKey, drawn: DrawnPrompts) -> None:
         """State all prompts of the object being edited; an answer follows.
@@ -257,19 +208,6 @@ class Annotator(LabelEditor):
         self._since = time.monotonic()
         self._change_draft(f"Open object {object_id}", draft)
 
-    def hover(self, plane: PlaneKey, yx: tuple[float, float] | None) -> None:
-        """Show the mask under the pointer; None when it leaves the image.
-
-        Nothing is asked while an object is being prompted or a plane embedded.
-        """
-        phase, embedding = self._phase, self.desk.embedding_of(plane)
-        is_free = isinstance(phase, Ready) and self.is_hover_on
-        if yx is None or embedding is None or not is_free:
-            self._hover.leave()
-            return
-        segmenter = self._require_segmenter("hover")
-        self._hover.over(plane, yx, segmenter, embedding, self._settings)
-
     def choose(self, index: int) -> None:
         """Prefer another mask of the answer.
 
@@ -329,12 +267,15 @@ class Annotator(LabelEditor):
         self.accepted.emit(made)
         return made
 
-    def _ask(self) -> None:
+    def _ask_again(self, scale: int) -> None:
+        self._ask(scale)
+
+    def _ask(self, scale: int | None = None) -> None:
         """Enter the phase that the draft of this plane asks for, and ask the model."""
         if isinstance(self._phase, Loading):
             return
         segmenter, draft = self._phase.segmenter, self.draft
-        self.desk.forget_answers()
+        self.desk.forget_answers(stop=draft is None)
         if draft != self._due:  # other prompts than those that were to be accepted
             self._due = None
         if draft is None or not draft.drawn.has_object:
@@ -346,10 +287,14 @@ class Annotator(LabelEditor):
         before, answered = self._phase, None
         if isinstance(before, Editing) and before.draft.key == draft.key:
             answered = before.answered
+            if scale is None and answered is not None:
+                # What was seen in detail stays so.
+                finer = self.desk.finer_scale(segmenter, draft.plane, answered)
+                scale = answered.scale if finer is None else finer
         self._enter(Editing(segmenter, draft, answered))
         if answered is None:
             self.announce()
-        self.desk.ask(segmenter, draft, self._settings, self.preference)
+        self.desk.ask(segmenter, draft, self._settings, self.preference, scale)
 
     def _receive(self, draft: Draft, answered: Answered) -> None:
         phase = self._phase
@@ -383,13 +328,3 @@ class Annotator(LabelEditor):
         if advice != self._advice:
             self._advice = advice
             self.advised.emit(advice)
-
-    def _require_segmenter(self, call: str) -> Segmenter:
-        if isinstance(self._phase, Loading):
-            msg = f"No model is loaded, so {call}() has no meaning yet: attach() one."
-            raise PhaseError(msg)
-        return self._phase.segmenter
-
-    def _enter(self, phase: Phase) -> None:
-        self._phase = phase
-        self.phase_changed.emit(phase)

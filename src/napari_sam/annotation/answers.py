@@ -14,6 +14,7 @@ from napari_sam.errors import PromptError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from threading import Event
 
     from napari_sam.annotation.choices import Size
     from napari_sam.annotation.commit_policy import CommitSettings
@@ -23,10 +24,12 @@ if TYPE_CHECKING:
     from napari_sam.structures.arrays import FloatArray
     from napari_sam.structures.candidates import Answer
     from napari_sam.structures.mask_window import MaskWindow
+    from napari_sam.structures.plane_pixels import PlanePixels
+    from napari_sam.structures.plane_view import PlaneView, Region
     from napari_sam.structures.prompts import PointPrompt
 
 MAX_EMBEDDINGS = 8
-"""Planes whose embedding is kept: 4 to 8 MB each, and the pixels of a large plane."""
+"""Planes whose embedding is kept: 4 to 8 MB each."""
 MAX_ANSWERS = 64
 MAX_ANSWER_BYTES = 128 * 2**20
 """Answers kept, so that going back and forth through prompts asks no model."""
@@ -48,6 +51,8 @@ class Answered:
         The mask of the turn before.
     before_iou : float
         Its predicted IoU.
+    scale : int or None
+        No region of a large plane that is finer than this was looked at.
     """
 
     answer: Answer
@@ -55,6 +60,7 @@ class Answered:
     index: int
     before: MaskWindow | None = None
     before_iou: float = 0.0
+    scale: int | None = None
 
     @property
     def order(self) -> tuple[int, ...]:
@@ -86,6 +92,8 @@ class Memory:
 
     def __init__(self) -> None:
         self.embeddings: OrderedDict[PlaneKey, Encoded] = OrderedDict()
+        # By these, what was encoded before is found again without its pixels.
+        self._digests: dict[PlaneKey, dict[Region, str]] = {}
         self._answers: OrderedDict[Any, Answer] = OrderedDict()
         self._n_bytes = 0
 
@@ -95,15 +103,40 @@ class Memory:
         source: ImageSource,
         plane: PlaneKey,
         context: JobContext,
+        view: PlaneView | None = None,
+        pixels: PlanePixels | None = None,
     ) -> Encoded:
-        """Embed a plane unless it was; the one not asked for longest makes room."""
+        """Embed a plane unless it was; the one not asked for longest makes room.
+
+        Of a large plane, with a view, only what is on screen is read and encoded. What
+        the model has kept of a plane is neither read nor encoded again.
+
+        Parameters
+        ----------
+        segmenter : Segmenter
+            The model.
+        source : ImageSource
+            The pixels.
+        plane : PlaneKey
+            Which.
+        context : JobContext
+            Of the job that this is part of.
+        view : PlaneView, optional
+            What is on screen of the plane.
+        pixels : PlanePixels, optional
+            Those of the plane, as `Segmenter.see` returned them.
+        """
         embedding = self.embeddings.get(plane)
         if embedding is not None:
             self.embeddings.move_to_end(plane)
             return embedding
         context.check()
-        pixels = source.read_plane(plane)
-        embedding = segmenter.embed(pixels, cancel=context.cancel)
+        embedding = segmenter.embed(
+            source.plane_pixels(plane) if pixels is None else pixels,
+            view=view,
+            cancel=context.cancel,
+            digests=self._digests.setdefault(plane, {}),
+        )
         self.keep(plane, embedding)
         return embedding
 
@@ -146,6 +179,8 @@ def answer_turns(
     *,
     preference: Size | None = None,
     memory: Memory | None = None,
+    scale: int | None = None,
+    cancel: Event | None = None,
 ) -> Answered:
     """Ask the model turn by turn, giving back the logits of each chosen mask.
 
@@ -167,6 +202,10 @@ def answer_turns(
         What to show first where there is a choice.
     memory : Memory, optional
         Answers given before.
+    scale : int, optional
+        The finest scale to look at, of `Segmenter.scale_for`.
+    cancel : threading.Event, optional
+        Stops the encoding of a region when set.
 
     Returns
     -------
@@ -178,10 +217,10 @@ def answer_turns(
     for turn in turns:
         mask_input = None if answered is None else answered.logits
         prompts = to_prompt_set(turn.drawn, plane_shape, mask_input)
-        key = (plane, earlier, turn.drawn)
+        key = (plane, scale, earlier, turn.drawn)
         answer = memory.answer(key)
         if answer is None:
-            answer = segmenter.predict(embedding, prompts)
+            answer = segmenter.predict(embedding, prompts, scale=scale, cancel=cancel)
             memory.keep_answer(key, answer)
         if len(turns) - len(earlier) <= 2:
             # The mask shown and the one that it corrects; sizes are those seen.
@@ -197,6 +236,7 @@ def answer_turns(
             index,
             before=None if answered is None else answered.mask,
             before_iou=0.0 if answered is None else answered.predicted_iou,
+            scale=scale,
         )
         # With the choice: it decides whose logits the next turn is answered with.
         earlier = (*earlier, replace(turn, choice=index))

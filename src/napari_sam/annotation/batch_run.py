@@ -155,7 +155,7 @@ class BatchRun:
         rule = CommitSettings() if settings is None else settings
 
         def encode(plane: PlaneKey, context: PlaneContext) -> Encoded:
-            return segmenter.embed(source.read_plane(plane), cancel=context.cancel)
+            return segmenter.embed(source.plane_pixels(plane), cancel=context.cancel)
 
         def on_plane(plane: PlaneKey, context: PlaneContext) -> PlaneBatch:
             shape = source.plane_shape(plane)

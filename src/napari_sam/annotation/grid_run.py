@@ -25,8 +25,10 @@ if TYPE_CHECKING:
         PlaneKey,
         Segmenter,
     )
-    from napari_sam.structures.arrays import BoolMask, HalfOpenBox, LabelImage, Plane
+    from napari_sam.structures.arrays import BoolMask, HalfOpenBox, LabelImage
     from napari_sam.structures.candidates import MaskRecord
+    from napari_sam.structures.plane_pixels import PlanePixels
+    from napari_sam.structures.tile_result import FoundObjects
 
 REGION_MARGIN_PX = 32
 """Context that the model sees around a region, so that objects are not cut there."""
@@ -53,6 +55,27 @@ class GridResult:
     box: HalfOpenBox
     labels: LabelImage
     records: tuple[MaskRecord, ...]
+    is_partial: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LargeResult:
+    """Objects found on a plane that was searched in tiles.
+
+    Attributes
+    ----------
+    plane : PlaneKey
+    shape : (H, W)
+        Size of the plane.
+    objects : FoundObjects
+        Labels by box.
+    is_partial : bool
+        Whether the run was cancelled on the way; objects of finished tiles are there.
+    """
+
+    plane: PlaneKey
+    shape: tuple[int, int]
+    objects: FoundObjects
     is_partial: bool = False
 
 
@@ -138,7 +161,9 @@ class GridRun:
         planes: Sequence[PlaneKey],
         settings: Mapping[str, Any],
         region: BoolMask | None = None,
-        finish: Callable[[GridResult, PlaneContext], Any] | None = None,
+        finish: Callable[[Any, PlaneContext], Any] | None = None,
+        *,
+        in_tiles: bool = False,
     ) -> None:
         """Begin on several planes; `planes_finished` or `failed` follows.
 
@@ -152,6 +177,9 @@ class GridRun:
             The same on every plane.
         finish : callable, optional
             Makes of a plane's result what is delivered, in the model thread.
+        in_tiles : bool
+            Whether planes are read tile by tile and their results are `LargeResult`;
+            not with a region.
 
         Raises
         ------
@@ -161,7 +189,13 @@ class GridRun:
         self._refuse_second()
 
         def on_plane(plane: PlaneKey, context: PlaneContext) -> Any:
-            found = segment_plane(segmenter, source, plane, settings, region, context)
+            found: GridResult | LargeResult
+            if in_tiles and region is None:
+                found = search_plane(segmenter, source, plane, settings, context)
+            else:
+                found = segment_plane(
+                    segmenter, source, plane, settings, region, context
+                )
             return found if finish is None else finish(found, context)
 
         def work(context: JobContext) -> PlanesResult[Any]:
@@ -209,19 +243,37 @@ def segment_plane(
     context: JobContext | PlaneContext,
 ) -> GridResult:
     """Segment one plane; see `segment_region`."""
-    pixels = source.read_plane(plane)
+    pixels = source.plane_pixels(plane)
     box, labels, records = segment_region(segmenter, pixels, settings, region, context)
     return GridResult(plane, box, labels, tuple(records), context.cancel.is_set())
 
 
+def search_plane(
+    segmenter: Segmenter,
+    source: ImageSource,
+    plane: PlaneKey,
+    settings: Mapping[str, Any],
+    context: JobContext | PlaneContext,
+) -> LargeResult:
+    """Segment one plane of any size; one tile of it is read at a time."""
+    objects = segmenter.find_everything(
+        source.plane_pixels(plane),
+        settings,
+        progress=context.progress,
+        cancel=context.cancel,
+    )
+    shape = source.plane_shape(plane)
+    return LargeResult(plane, shape, objects, context.cancel.is_set())
+
+
 def segment_region(
     segmenter: Segmenter,
-    plane: Plane,
+    plane: PlanePixels,
     settings: Mapping[str, Any],
     region: BoolMask | None,
     context: JobContext | PlaneContext,
 ) -> tuple[HalfOpenBox, LabelImage, list[MaskRecord]]:
-    """Segment a plane, or the surroundings of a region of it.
+    """Segment a plane, or the surroundings of a region of it; nothing else is read.
 
     Returns
     -------
@@ -236,17 +288,16 @@ def segment_region(
     SettingsError
         If the region holds no pixel of the plane.
     """
-    shape = (plane.shape[0], plane.shape[1])
-    box: HalfOpenBox = (0, 0, *shape)
+    box: HalfOpenBox = (0, 0, *plane.shape)
     if region is not None:
         inside = mask_bounding_box(region)
         if inside is None:
             msg = "The region does not touch the image. Draw it on the image."
             raise SettingsError(msg)
-        box = grow_box(inside, REGION_MARGIN_PX, shape)
+        box = grow_box(inside, REGION_MARGIN_PX, plane.shape)
     y0, x0, y1, x1 = box
     labels, records = segmenter.segment_everything(
-        plane[y0:y1, x0:x1], settings, progress=context.progress, cancel=context.cancel
+        plane.read(box), settings, progress=context.progress, cancel=context.cancel
     )
     if region is not None:
         labels, records = keep_inside(labels, records, region[y0:y1, x0:x1])

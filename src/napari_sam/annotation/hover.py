@@ -8,6 +8,7 @@ mask; else it is stale. So a moving pointer never waits for a queue, nor for res
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from psygnal import Signal
@@ -15,6 +16,7 @@ from psygnal import Signal
 from napari_sam.annotation.commit_policy import clean_window
 from napari_sam.annotation.job import Priority
 from napari_sam.errors import Cancelled
+from napari_sam.structures.mask_sketch import MaskSketch
 from napari_sam.structures.prompts import PointPrompt
 
 if TYPE_CHECKING:
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     from napari_sam.annotation.commit_policy import CommitSettings
     from napari_sam.annotation.job import JobContext
     from napari_sam.annotation.ports import Encoded, JobRunner, PlaneKey, Segmenter
-    from napari_sam.structures.mask_window import MaskWindow
 
 
 class HoverPreview:
@@ -38,7 +39,7 @@ class HoverPreview:
 
     Attributes
     ----------
-    hovered : Signal(MaskWindow or None, PlaneKey or None)
+    hovered : Signal(MaskSketch or None, PlaneKey or None)
         The mask to show, or none.
     failed : Signal(Exception)
     """
@@ -51,6 +52,7 @@ class HoverPreview:
         self._lane = lane
         self._wanted: tuple[PlaneKey, tuple[float, float]] | None = None
         self._ask: Callable[[], None] | None = None
+        self._last: Callable[[], None] | None = None
         self._is_asking = False
         self._is_shown = False
         self._told = ""
@@ -62,16 +64,24 @@ class HoverPreview:
         segmenter: Segmenter,
         embedding: Encoded,
         settings: CommitSettings,
+        scale: int | None = None,
     ) -> None:
-        """Ask for the mask under a position of a plane whose embedding is there."""
+        """Ask for the mask under a position of a plane whose embedding is there.
+
+        With a scale, regions that are ready answer, none that is finer than this.
+        """
         if self._wanted == (plane, yx):
             return
         self._wanted = (plane, yx)
 
-        def work(context: JobContext) -> MaskWindow:
+        def work(context: JobContext) -> MaskSketch | None:
             context.check()
-            answer = segmenter.preview(embedding, yx)
-            return clean_window(answer.masks[0], [PointPrompt(yx)], settings)
+            if scale is None:
+                mask = segmenter.preview(embedding, yx).masks[0]
+                found: MaskSketch | None = MaskSketch(mask)
+            else:
+                found = segmenter.sketch(embedding, yx, scale)
+            return None if found is None else _cleaned(found, yx, settings)
 
         def ask() -> None:
             self._is_asking = True
@@ -84,13 +94,21 @@ class HoverPreview:
                 on_error=self._receive_error,
             )
 
-        self._ask = ask
+        self._ask = self._last = ask
         if not self._is_asking:
             ask()
 
+    def ask_again(self) -> None:
+        """Ask for the same position once more: another region is ready."""
+        if self._wanted is None or self._last is None:
+            return
+        self._ask = self._last
+        if not self._is_asking:
+            self._last()
+
     def leave(self) -> None:
         """Show nothing: the pointer is elsewhere, or a click has come."""
-        self._wanted = self._ask = None
+        self._wanted = self._ask = self._last = None
         self._is_asking = False
         self._runner.forget(self._lane)
         if self._is_shown:
@@ -98,15 +116,18 @@ class HoverPreview:
             self.hovered.emit(None, None)
 
     def _receive(
-        self, mask: MaskWindow, plane: PlaneKey, yx: tuple[float, float]
+        self, found: MaskSketch | None, plane: PlaneKey, yx: tuple[float, float]
     ) -> None:
         self._is_asking = False
         if self._wanted is None:
             return
         is_newest = self._wanted == (plane, yx)
-        if is_newest or (self._wanted[0] == plane and _holds(mask, self._wanted[1])):
-            self._is_shown = bool(mask.area)
-            self.hovered.emit(mask if mask.area else None, plane)
+        is_near = self._wanted[0] == plane and found is not None
+        if is_newest or (
+            is_near and found is not None and found.holds(self._wanted[1])
+        ):
+            self._is_shown = found is not None
+            self.hovered.emit(found, plane)
         self._ask_next()
 
     def _receive_error(self, error: Exception) -> None:
@@ -124,8 +145,10 @@ class HoverPreview:
             self._ask()
 
 
-def _holds(mask: MaskWindow, yx: tuple[float, float]) -> bool:
-    """Whether a position lies on a mask."""
-    y, x = round(yx[0]) - mask.y0, round(yx[1]) - mask.x0
-    h, w = mask.crop.shape
-    return 0 <= y < h and 0 <= x < w and bool(mask.crop[y, x])
+def _cleaned(
+    found: MaskSketch, yx: tuple[float, float], settings: CommitSettings
+) -> MaskSketch | None:
+    """Clean a mask by the commit rule; None if nothing is left."""
+    point = PointPrompt(found.to_grid(yx))
+    cleaned = clean_window(found.window, [point], settings)
+    return replace(found, window=cleaned) if cleaned.area else None

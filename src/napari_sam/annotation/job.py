@@ -17,8 +17,10 @@ class Priority(IntEnum):
     """Who goes first; smaller is more urgent."""
 
     INTERACTIVE = 0
-    GRID = 1
-    PREFETCH = 2
+    LOOK = 1
+    """Encoding what is on screen: previews and clicks go first."""
+    GRID = 2
+    PREFETCH = 3
 
 
 class GivesWay(Protocol):

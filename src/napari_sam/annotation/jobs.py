@@ -17,7 +17,7 @@ import itertools
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from napari_sam.annotation.job import Job, JobContext, Priority
 from napari_sam.errors import PhaseError
@@ -39,10 +39,14 @@ class ModelThread:
 
     Attributes
     ----------
+    has_thread : bool
+        Whether work is done in a thread of its own.
     on_ready : callable or None
         Called without arguments from the model thread whenever something is to be
         drained. It must return at once and do no more than wake another thread.
     """
+
+    has_thread: ClassVar[bool] = True
 
     def __init__(self, name: str = "napari-sam-model") -> None:
         self.on_ready: Callable[[], None] | None = None
@@ -279,6 +283,8 @@ class InlineRunner(ModelThread):
 
     For scripts that want no thread, and for tests.
     """
+
+    has_thread: ClassVar[bool] = False
 
     def _start(self) -> None:
         """Start nothing: the caller's thread does the work."""

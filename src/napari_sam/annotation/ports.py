@@ -13,13 +13,17 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, MutableMapping, Sequence
 
     from napari_sam.annotation.job import Job, JobContext, Priority
     from napari_sam.structures.arrays import HalfOpenBox, LabelImage, Plane
     from napari_sam.structures.candidates import Answer, MaskRecord
     from napari_sam.structures.labels import LabelEdit
+    from napari_sam.structures.mask_sketch import MaskSketch
+    from napari_sam.structures.plane_pixels import PlanePixels
+    from napari_sam.structures.plane_view import PlaneView, Region
     from napari_sam.structures.prompts import PromptSet
+    from napari_sam.structures.tile_result import FoundObjects
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,10 @@ class ImageSource(Protocol):
         """Return the plane's pixels, (H, W) or (H, W, 3 | 4), as a copy or a view."""
         ...
 
+    def plane_pixels(self, key: PlaneKey) -> PlanePixels:
+        """Return the plane to be read piece by piece; nothing is read yet."""
+        ...
+
 
 class LabelStore(Protocol):
     """The labels that accepted masks are written to."""
@@ -105,7 +113,7 @@ Encoded: TypeAlias = Any
 
 
 class Segmenter(Protocol):
-    """A loaded model; every method runs in the model thread."""
+    """A loaded model; methods run in the model thread unless they say otherwise."""
 
     @property
     def name(self) -> str:
@@ -121,8 +129,65 @@ class Segmenter(Protocol):
         """Facts for a bug report: architecture, device, hash of the weights."""
         ...
 
-    def embed(self, plane: Plane, *, cancel: threading.Event | None = None) -> Encoded:
-        """Encode one plane; raises Cancelled when `cancel` is set on the way."""
+    def see(self, pixels: PlanePixels) -> PlanePixels:
+        """Read what takes long to read, and return the plane as `embed` takes it.
+
+        May be called in any thread.
+        """
+        ...
+
+    def embed(
+        self,
+        pixels: PlanePixels,
+        *,
+        view: PlaneView | None = None,
+        cancel: threading.Event | None = None,
+        digests: MutableMapping[Region, str] | None = None,
+    ) -> Encoded:
+        """Encode a plane, or of a large one the region on screen.
+
+        With digests, those of regions of this very plane that were encoded before:
+        what the model has kept of them is used, and no pixels are read. Those of
+        regions that are encoded now are added.
+
+        Raises Cancelled when `cancel` is set on the way.
+        """
+        ...
+
+    def scale_for(
+        self,
+        embedding: Encoded,
+        view: PlaneView | None,
+        extent: HalfOpenBox | None = None,
+    ) -> int | None:
+        """Scale that suits what is on screen, and an object of such an extent.
+
+        The image's pixels that the model is shown as one. None is what suits without a
+        view, and for planes that are always seen whole. May be called in any thread.
+        """
+        ...
+
+    def region_at(
+        self, embedding: Encoded, yx: tuple[float, float], scale: int | None
+    ) -> Region | None:
+        """Region that would answer a click; None for planes that are seen whole.
+
+        May be called in any thread.
+        """
+        ...
+
+    def is_ready(self, embedding: Encoded, region: Region) -> bool:
+        """Whether a region is encoded; may be called in any thread."""
+        ...
+
+    def look(
+        self,
+        embedding: Encoded,
+        region: Region,
+        *,
+        cancel: threading.Event | None = None,
+    ) -> None:
+        """Encode a region; raises Cancelled when `cancel` is set on the way."""
         ...
 
     def predict(
@@ -130,13 +195,23 @@ class Segmenter(Protocol):
         embedding: Encoded,
         prompts: PromptSet,
         *,
+        scale: int | None = None,
         cancel: threading.Event | None = None,
     ) -> Answer:
-        """All masks of the decoder for one object, as the model drew them."""
+        """All masks of the decoder for one object, as the model drew them.
+
+        No region finer than `scale` is looked at.
+        """
         ...
 
     def preview(self, embedding: Encoded, yx: tuple[float, float]) -> Answer:
         """One mask for a click that may come: the best of the three readings."""
+        ...
+
+    def sketch(
+        self, embedding: Encoded, yx: tuple[float, float], scale: int
+    ) -> MaskSketch | None:
+        """Return that mask of a large plane as far as it was looked at."""
         ...
 
     def predict_many(
@@ -161,6 +236,17 @@ class Segmenter(Protocol):
         """Label image and one record per id in order; partial when cancelled."""
         ...
 
+    def find_everything(
+        self,
+        pixels: PlanePixels,
+        settings: Mapping[str, Any],
+        *,
+        progress: Callable[[int, int], None] | None = None,
+        cancel: threading.Event | None = None,
+    ) -> FoundObjects:
+        """Objects of a large plane, searched in tiles; partial when cancelled."""
+        ...
+
 
 class JobRunner(Protocol):
     """Runs work that needs the model, and delivers answers where the GUI lives.
@@ -172,6 +258,11 @@ class JobRunner(Protocol):
     """
 
     on_ready: Callable[[], None] | None
+
+    @property
+    def has_thread(self) -> bool:
+        """Whether work is done in a thread of its own, and not in `submit`."""
+        ...
 
     @property
     def is_busy(self) -> bool:

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sam.errors import ImageError
+from napari_sam.io.stored_array import AxesPlan, StoredArray
+from napari_sam.structures.plane_pixels import ArrayPixels
 
 # Axes that stand for a series of planes without anybody having to say so.
 _PLANE_AXES = "TZP"
@@ -24,8 +26,9 @@ class ImageFile:
     ----------
     path : Path
         Where the file lies.
-    data : (..., H, W) or (..., H, W, channels) array
-        Axes that count planes first, then rows and columns, then channels if any.
+    data : (..., H, W) or (..., H, W, channels) array, or StoredArray
+        Axes that count planes first, then rows and columns, then channels if any. Of
+        an image past memory, slices are read when asked for.
     axes : str
         One letter per axis of ``data``, e.g. ``"YX"``, ``"TZYXC"``; ``S`` at the end
         means red, green, blue, ``C`` means channels of a microscope.
@@ -35,14 +38,22 @@ class ImageFile:
         Distance of z-slices in micrometres, where the file tells.
     notices : tuple of str
         What the user should know about how the file was read.
+    coarser : tuple of arrays
+        The same image at falling resolutions, if the file has a pyramid.
     """
 
     path: Path
-    data: NDArray[Any]
+    data: Any
     axes: str
     pixel_size_um: tuple[float, float] | None = None
     z_step_um: float | None = None
     notices: tuple[str, ...] = ()
+    coarser: tuple[Any, ...] = ()
+
+    @property
+    def is_lazy(self) -> bool:
+        """Whether the pixels are still in the file."""
+        return isinstance(self.data, (StoredArray, np.memmap))
 
     @property
     def plane_axes(self) -> str:
@@ -70,6 +81,32 @@ class ImageFile:
         """Length of the channel axis, 1 without one."""
         return 1 if self.axes.endswith("X") else int(self.data.shape[-1])
 
+    @property
+    def channel_axis(self) -> int | None:
+        """Axis of a plane that holds channels of a microscope: 2, or None."""
+        return 2 if self.axes.endswith("C") else None
+
+    def plane_pixels(self, index: tuple[int, ...] = ()) -> ArrayPixels:
+        """Return a plane that is read piece by piece, with all levels.
+
+        Parameters
+        ----------
+        index : tuple of int
+            Position along ``plane_axes``.
+
+        Raises
+        ------
+        ImageError
+            If there is no such plane.
+        """
+        rows = len(self.plane_axes)
+        return ArrayPixels(
+            (self.data, *self.coarser),
+            axes=(rows, rows + 1),
+            channel_axis=None if self.axes.endswith("X") else rows + 2,
+            index=index,
+        )
+
     def planes(self) -> Iterator[tuple[tuple[int, ...], NDArray[Any]]]:
         """Index along ``plane_axes`` and pixels, (H, W) or (H, W, channels)."""
         for index in np.ndindex(self.stack_shape):
@@ -79,12 +116,40 @@ class ImageFile:
 def place_axes(
     data: NDArray[Any], axes: str, asked: str | None, path: Path
 ) -> tuple[NDArray[Any], str]:
-    """Bring the axes into the order of ``ImageFile``.
+    """Bring the axes of an array in memory into the order of ``ImageFile``.
 
     Parameters
     ----------
     data : array
         Pixels as stored.
+    axes, asked, path
+        As for `plan_axes`.
+
+    Returns
+    -------
+    data : array
+        A view.
+    axes : str
+        One letter per axis.
+
+    Raises
+    ------
+    ImageError
+        As `plan_axes`.
+    """
+    plan = plan_axes(data.shape, axes, asked, path)
+    return plan.apply_to(data), plan.axes
+
+
+def plan_axes(
+    shape: tuple[int, ...], axes: str, asked: str | None, path: Path
+) -> AxesPlan:
+    """Tell how the axes of a file come into the order of ``ImageFile``.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of the array as stored.
     axes : str
         What the file says, one letter per axis.
     asked : str or None
@@ -95,40 +160,48 @@ def place_axes(
     Raises
     ------
     ImageError
-        If it is not clear which axes are rows, columns, channels and planes.
+        If it is not clear which axes are rows, columns, channels and planes, or there
+        are no pixels.
     """
-    if data.ndim < 2:
+    if len(shape) < 2:
         msg = (
             f"{path}: an image has rows and columns, but this file holds an array of "
-            f"shape {data.shape}."
+            f"shape {shape}."
         )
         raise ImageError(msg)
     if asked is not None:
-        axes = _asked_axes(data.shape, asked, path)
-    kept = [i for i, n in enumerate(data.shape) if n != 1 or axes[i] in "YX"]
-    data = data.reshape([data.shape[i] for i in kept])
-    axes = "".join(axes[i] for i in kept)
+        axes = _asked_axes(shape, asked, path)
+    fixed = {i: 0 for i, n in enumerate(shape) if n == 1 and axes[i] not in "YX"}
+    kept = [i for i in range(len(shape)) if i not in fixed]
+    letters = "".join(axes[i] for i in kept)
     if asked is None:
-        _check_found_axes(data.shape, axes, path)
-    colour = "".join(a for a in axes if a in "CS")
+        _check_found_axes(tuple(shape[i] for i in kept), letters, path)
+    colour = "".join(a for a in letters if a in "CS")
     if len(colour) > 1:
         msg = (
-            f"{path}: axes {axes} hold both channels (C) and colours (S). Name one of "
-            f"them as planes, for instance T, with axes (command line: --axes)."
+            f"{path}: axes {letters} hold both channels (C) and colours (S). Name one "
+            f"of them as planes, for instance T, with axes (command line: --axes)."
         )
         raise ImageError(msg)
-    order = "".join(a for a in axes if a not in "YXCS") + "YX" + colour
-    data = data.transpose([axes.index(a) for a in order])
-    if data.size == 0:
-        msg = f"{path}: an image of shape {data.shape} has no pixels."
+    order = "".join(a for a in letters if a not in "YXCS") + "YX" + colour
+    places = tuple(kept[letters.index(a)] for a in order)
+    if 0 in shape:
+        placed = tuple(shape[i] for i in places)
+        msg = f"{path}: an image of shape {placed} has no pixels."
         raise ImageError(msg)
-    if order.endswith("S") and data.shape[-1] not in (2, 3, 4):
+    n_last = shape[places[-1]]
+    if not order.endswith("S"):
+        return AxesPlan(order, places, fixed)
+    if n_last not in (2, 3, 4):
         msg = (
-            f"{path}: {data.shape[-1]} values per pixel are no colour (S). Name that "
-            "axis C, channels, with axes (command line: --axes)."
+            f"{path}: {n_last} values per pixel are no colour (S). Name that axis C, "
+            "channels, with axes (command line: --axes)."
         )
         raise ImageError(msg)
-    return _without_alpha(data, order)
+    # Transparency is no measured intensity: it is left out.
+    if n_last == 2:
+        return AxesPlan(order[:-1], places[:-1], fixed | {places[-1]: 0})
+    return AxesPlan(order, places, fixed, n_last=3)
 
 
 def _asked_axes(shape: tuple[int, ...], asked: str, path: Path) -> str:
@@ -170,15 +243,6 @@ def _check_found_axes(shape: tuple[int, ...], axes: str, path: Path) -> None:
         "T time, Z slices, any other letter for further planes."
     )
     raise ImageError(msg)
-
-
-def _without_alpha(data: NDArray[Any], axes: str) -> tuple[NDArray[Any], str]:
-    """Drop transparency: it is no measured intensity."""
-    if not axes.endswith("S"):
-        return data, axes
-    if data.shape[-1] == 2:
-        return data[..., 0], axes[:-1]
-    return data[..., :3], axes
 
 
 def _lengths(shape: tuple[int, ...]) -> str:

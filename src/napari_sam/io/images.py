@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Microscopy images from files: TIFF with its axes and sizes, PNG, JPEG and others."""
 
-import struct
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ from PIL import Image, UnidentifiedImageError
 from napari_sam.errors import ImageError
 from napari_sam.io.image_file import ImageFile, place_axes
 from napari_sam.io.pixel_size import PixelSize
+from napari_sam.io.stored_array import DAMAGE, damage_text
 from napari_sam.io.tiff_reader import is_tiff, read_tiff
 
 IMAGE_SUFFIXES = frozenset(
@@ -69,8 +68,8 @@ def read_image(
     except MemoryError as error:
         msg = f"{path} does not fit into memory. Cut it or split the stack."
         raise ImageError(msg) from error
-    except _DAMAGE as error:
-        raise ImageError(_damage_text(path, error)) from error
+    except DAMAGE as error:
+        raise ImageError(damage_text(path, error)) from error
     if data.dtype.kind not in "biuf":
         msg = (
             f"{path} holds numbers of type {data.dtype}; an image needs integers or "
@@ -81,28 +80,9 @@ def read_image(
         data = data.astype(np.uint8) * np.uint8(255)
     if len(found) != data.ndim:
         text = f"{data.ndim} axes, but {len(found)} are described"
-        raise ImageError(_damage_text(path, ValueError(text)))
+        raise ImageError(damage_text(path, ValueError(text)))
     placed, letters = place_axes(data, found, axes, path)
     return ImageFile(path, placed, letters, size.yx_um, size.z_um, notices)
-
-
-# What the two libraries raise on damaged files; their error trees are not documented.
-_DAMAGE = (
-    OSError,
-    ValueError,
-    TypeError,
-    KeyError,
-    IndexError,
-    EOFError,
-    SyntaxError,
-    AssertionError,
-    AttributeError,
-    RuntimeError,
-    OverflowError,
-    ZeroDivisionError,
-    struct.error,
-    zlib.error,
-)
 
 
 def check_image_file(path: Path) -> None:
@@ -127,18 +107,6 @@ def check_image_file(path: Path) -> None:
     if n_bytes == 0:
         msg = f"{path} is empty (0 bytes)."
         raise ImageError(msg)
-
-
-def _damage_text(path: Path, error: Exception) -> str:
-    if "imagecodecs" in str(error):
-        return (
-            f"{path} uses a TIFF compression that needs one more package: "
-            f"pip install imagecodecs ({error})."
-        )
-    return (
-        f"{path} is damaged or cut off and cannot be read ({error}). "
-        "Copy it again from its source."
-    )
 
 
 def _read_by_pillow(path: Path, *, as_labels: bool) -> tuple[NDArray[Any], str]:

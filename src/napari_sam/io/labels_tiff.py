@@ -56,7 +56,7 @@ def write_labels(
     path = Path(path)
     _check(labels, axes)
     dtype = np.uint16 if labels.max(initial=0) <= 0xFFFF else np.uint32
-    metadata: dict[str, Any] = {"axes": _ome_axes(axes)}
+    metadata: dict[str, Any] = {"axes": ome_axes(axes)}
     resolution = None
     if pixel_size_um is not None:
         y, x = pixel_size_um
@@ -99,7 +99,7 @@ def _check(labels: NDArray[np.integer], axes: str) -> None:
         raise LabelsError(msg)
 
 
-def _ome_axes(axes: str) -> str:
+def ome_axes(axes: str) -> str:
     """OME knows T, Z and C before YX: other letters take those that are free."""
     planes = axes[:-2]
     free = [letter for letter in "TZC" if letter not in planes]

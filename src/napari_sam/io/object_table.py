@@ -2,7 +2,8 @@
 """One row of measurements per object, as CSV."""
 
 import csv
-from collections.abc import Iterable, Mapping
+from array import array
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,11 @@ from scipy import ndimage
 
 from napari_sam.errors import LabelsError
 from napari_sam.io.atomic import written_atomically
+from napari_sam.structures.mask_window import MaskWindow
 
 Row = dict[str, int | float | str | None]
+
+_PLACES = ("centroid_y", "centroid_x", "y0", "x0", "y1", "x1")
 
 
 def measure_objects(
@@ -49,18 +53,87 @@ def measure_objects(
         raise LabelsError(msg)
     ids, inverse = np.unique(labels, return_inverse=True)
     compact = inverse.reshape(labels.shape) + 1
-    channels = image[..., None] if image.ndim == 2 else image
-    rows = []
+    table = ObjectTable(1 if image.ndim == 2 else image.shape[2])
     for index, box in enumerate(ndimage.find_objects(compact)):
-        if ids[index] == 0:
-            continue
-        crop = compact[box] == index + 1
-        row: Row = {"label": int(ids[index])}
-        row |= _shape_columns(crop, box, pixel_size_um)
-        pixels = channels[box][crop]  # (area, channels)
-        row |= _intensity_columns([_finite_mean(values) for values in pixels.T])
-        rows.append(_ordered(row))
-    return rows
+        if ids[index] != 0:
+            mask = MaskWindow(box[0].start, box[1].start, compact[box] == index + 1)
+            table.add(int(ids[index]), mask, image[box])
+    return list(table.rows(pixel_size_um))
+
+
+class ObjectTable:
+    """Measurements of objects, added one by one, in some hundred bytes each.
+
+    Parameters
+    ----------
+    n_channels : int
+        Of the image.
+    """
+
+    def __init__(self, n_channels: int = 1) -> None:
+        self._n_channels = n_channels
+        self._labels = array("q")
+        self._values = array("d")
+
+    def __len__(self) -> int:
+        """Return the number of objects."""
+        return len(self._labels)
+
+    def add(self, label: int, mask: MaskWindow, pixels: NDArray[Any]) -> None:
+        """Measure an object.
+
+        Parameters
+        ----------
+        label : int
+            Its number.
+        mask : MaskWindow
+            Where it is.
+        pixels : (h, w) or (h, w, channels) array
+            The image inside the window of the mask.
+
+        Raises
+        ------
+        LabelsError
+            If the pixels are of another window.
+        """
+        channels = pixels[..., None] if pixels.ndim == 2 else pixels
+        expected = (*mask.crop.shape, self._n_channels)
+        if channels.shape != expected:
+            msg = f"Pixels of shape {channels.shape} are not those of {expected}."
+            raise LabelsError(msg)
+        y, x = np.nonzero(mask.crop)
+        self._labels.append(label)
+        self._values.append(len(y))
+        self._values.append(round(float(y.mean()) + mask.y0, 3))
+        self._values.append(round(float(x.mean()) + mask.x0, 3))
+        self._values.extend(mask.box)
+        inside = channels[mask.crop]  # (area, channels)
+        self._values.extend(_finite_mean(values) for values in inside.T)
+
+    def rows(self, pixel_size_um: tuple[float, float] | None = None) -> Iterator[Row]:
+        """Yield a row per object, by rising label; columns as in `measure_objects`."""
+        values = np.array(self._values).reshape(len(self), 7 + self._n_channels)
+        labels = np.array(self._labels)
+        for index in np.argsort(labels, kind="stable").tolist():
+            yield self._row(int(labels[index]), values[index].tolist(), pixel_size_um)
+
+    def _row(
+        self, label: int, values: list[float], pixel_size_um: tuple[float, float] | None
+    ) -> Row:
+        area, y, x, *box = values[:7]
+        places = dict(zip(_PLACES, (y, x, *map(int, box)), strict=True))
+        row: Row = {"label": label, "area_px": int(area)}
+        row |= {f"{name}_px": value for name, value in places.items()}
+        means = (None if np.isnan(mean) else mean for mean in values[7:])
+        row |= zip(_mean_columns(self._n_channels), means, strict=True)
+        row["area_um2"] = None
+        row |= dict.fromkeys(f"{name}_um" for name in places)
+        if pixel_size_um is not None:
+            height, width = pixel_size_um
+            row["area_um2"] = _rounded(area * height * width)
+            for name, value in places.items():
+                row[f"{name}_um"] = _rounded(value * (height if "y" in name else width))
+        return row
 
 
 def write_table(
@@ -95,64 +168,26 @@ def write_table(
 
 def object_columns(n_channels: int = 1) -> list[str]:
     """Columns of ``measure_objects`` in their order."""
-    if n_channels == 1:
-        means = ["mean_intensity"]
-    else:
-        means = [f"mean_intensity_{c}" for c in range(n_channels)]
-    box = ["y0", "x0", "y1", "x1"]
-    places = ["centroid_y", "centroid_x", *box]
     return [
         "label",
         "area_px",
-        *(f"{name}_px" for name in places),
-        *means,
+        *(f"{name}_px" for name in _PLACES),
+        *_mean_columns(n_channels),
         "area_um2",
-        *(f"{name}_um" for name in places),
+        *(f"{name}_um" for name in _PLACES),
     ]
 
 
-def _shape_columns(
-    crop: NDArray[np.bool_],
-    box: tuple[slice, slice],
-    pixel_size_um: tuple[float, float] | None,
-) -> Row:
-    rows, columns = box
-    y, x = np.nonzero(crop)
-    area = int(crop.sum())
-    places = {
-        "centroid_y": round(float(y.mean()) + rows.start, 3),
-        "centroid_x": round(float(x.mean()) + columns.start, 3),
-        "y0": rows.start,
-        "x0": columns.start,
-        "y1": rows.stop,
-        "x1": columns.stop,
-    }
-    row: Row = {"area_px": area}
-    row |= {f"{name}_px": value for name, value in places.items()}
-    if pixel_size_um is None:
-        row["area_um2"] = None
-        return row | dict.fromkeys((f"{name}_um" for name in places), None)
-    height, width = pixel_size_um
-    row["area_um2"] = _rounded(area * height * width)
-    for name, value in places.items():
-        row[f"{name}_um"] = _rounded(value * (height if "y" in name else width))
-    return row
+def _mean_columns(n_channels: int) -> list[str]:
+    if n_channels == 1:
+        return ["mean_intensity"]
+    return [f"mean_intensity_{c}" for c in range(n_channels)]
 
 
-def _intensity_columns(means: list[float | None]) -> Row:
-    if len(means) == 1:
-        return {"mean_intensity": means[0]}
-    return {f"mean_intensity_{c}": mean for c, mean in enumerate(means)}
-
-
-def _ordered(row: Row) -> Row:
-    n_channels = sum(name.startswith("mean_intensity") for name in row)
-    return {name: row[name] for name in object_columns(n_channels)}
-
-
-def _finite_mean(values: NDArray[Any]) -> float | None:
+def _finite_mean(values: NDArray[Any]) -> float:
+    """Return the mean of finite values, NaN if there is none."""
     finite = values[np.isfinite(values)]
-    return _rounded(float(finite.mean(dtype=np.float64))) if finite.size else None
+    return _rounded(float(finite.mean(dtype=np.float64))) if finite.size else np.nan
 
 
 def _rounded(value: float) -> float:

@@ -2,7 +2,7 @@
 """Physical pixel sizes from the metadata of TIFF files, in micrometres."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 from xml.etree import ElementTree
 
@@ -74,6 +74,17 @@ def from_resolution_tags(
     if y is None or x is None or max(y, x) > _COARSEST_PLAIN_UM:
         return PixelSize()
     return _pixel_size(None, y, x)
+
+
+def from_axes(
+    axes: str, lengths: Sequence[object], units: Sequence[object]
+) -> PixelSize:
+    """Size from one length and one unit for each axis; others than Z, Y, X are left."""
+    found = {
+        axis: _in_um(length, str(unit))
+        for axis, length, unit in zip(axes, lengths, units, strict=True)
+    }
+    return _pixel_size(found.get("Z"), found.get("Y"), found.get("X"))
 
 
 def _pixel_size(z: float | None, y: float | None, x: float | None) -> PixelSize:

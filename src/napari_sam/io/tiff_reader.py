@@ -67,22 +67,56 @@ def read_tiff(path: Path, *, as_labels: bool = False) -> TiffContent:
     ValueError, OSError, ...
         Whatever tifffile meets in a damaged file; see ``images.read_image``.
     """
-    with _complaints() as complaints, tifffile.TiffFile(path) as tif:
+    with heard_complaints() as complaints, tifffile.TiffFile(path) as tif:
         series = tif.series[0]
-        axes = series.axes
-        photometric = tifffile.PHOTOMETRIC(series.keyframe.photometric)
-        if "S" in axes and photometric.name not in _COLOUR:
-            axes = axes.replace("S", "C")
+        about = about_series(path, tif)
+        axes = about.axes
         data = _pixels(path, series)
-        if photometric.name == "PALETTE" and not (as_labels or tif.is_imagej):
+        if about.is_palette and not (as_labels or tif.is_imagej):
             data, axes = _colours(data, series.keyframe.colormap), axes + "S"
-        size = _pixel_size(tif)
-        notices = _left_out(path, tif.series)
-    # tifffile only logs a broken chain of pages and goes on with the pages before.
+    check_complaints(complaints)
+    return TiffContent(data, axes, about.size, about.notices)
+
+
+class AboutSeries(NamedTuple):
+    """What a TIFF file says of its first image series.
+
+    Attributes
+    ----------
+    axes : str
+        One letter per axis; ``S`` only for colours, ``C`` for other samples.
+    is_palette : bool
+        Whether the numbers stand for colours.
+    size : PixelSize
+    notices : tuple of str
+        Which other series there are.
+    """
+
+    axes: str
+    is_palette: bool
+    size: PixelSize
+    notices: tuple[str, ...]
+
+
+def about_series(path: Path, tif: tifffile.TiffFile) -> AboutSeries:
+    """Read what an open TIFF file says of its first series."""
+    series = tif.series[0]
+    axes = series.axes
+    photometric = tifffile.PHOTOMETRIC(series.keyframe.photometric)
+    if "S" in axes and photometric.name not in _COLOUR:
+        axes = axes.replace("S", "C")
+    is_palette = photometric.name == "PALETTE"
+    return AboutSeries(axes, is_palette, _pixel_size(tif), _left_out(path, tif.series))
+
+
+def check_complaints(complaints: Sequence[str]) -> None:
+    """Raise ValueError if tifffile met a broken chain of pages.
+
+    It only logs that, and goes on with the pages before.
+    """
     broken = [text for text in complaints if "offset" in text or "corrupted" in text]
     if broken:
         raise ValueError(broken[0])
-    return TiffContent(data, axes, size, notices)
 
 
 def _colours(
@@ -154,7 +188,7 @@ def _ratio(tags: tifffile.TiffTags, name: str) -> float | None:
 
 
 @contextmanager
-def _complaints() -> Iterator[list[str]]:
+def heard_complaints() -> Iterator[list[str]]:
     """Collect what tifffile logs, instead of printing it."""
     found: list[str] = []
 

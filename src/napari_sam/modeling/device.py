@@ -67,7 +67,9 @@ def resolve_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torc
     ----------
     dtype : str, torch.dtype or None
         None and ``"float32"`` are exact; ``"float16"`` and ``"bfloat16"`` are faster on
-        a GPU and change results slightly.
+        a GPU and change results slightly. So does ``"bfloat16"`` on processors made
+        for it (Intel with AMX, AMD from Zen 4 on); on any other CPU the fast forms of
+        the encoders compute in float32 all the same.
     device : torch.device
         Where the model will run.
 
@@ -82,10 +84,10 @@ def resolve_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torc
         msg = f"Unknown precision {name!r}. Choose one of: {', '.join(_DTYPES)}."
         raise DeviceError(msg)
     resolved = _DTYPES[name]
-    if resolved in LOW_PRECISIONS and device.type == "cpu":
+    if resolved is torch.float16 and device.type == "cpu":
         msg = (
-            f"Precision {name!r} is for GPUs; on the CPU only 'float32' is offered. "
-            "Leave the precision out or choose another device."
+            "Precision 'float16' is for GPUs; the CPU offers 'float32' and 'bfloat16'. "
+            "Choose one of these or another device."
         )
         raise DeviceError(msg)
     lacks_bfloat16 = device.type == "cuda" and not torch.cuda.is_bf16_supported()

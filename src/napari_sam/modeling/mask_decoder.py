@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from napari_sam.modeling.common import MLP
-from napari_sam.modeling.mask_upscaling import BlockMaps, MaskUpscaling
+from napari_sam.modeling.common import MLP, LayerNorm2d
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,7 +69,14 @@ class MaskDecoder(nn.Module):
         self.transformer = transformer
         self.iou_token = nn.Embedding(1, transformer_dim)
         self.mask_tokens = nn.Embedding(N_MASK_TOKENS, transformer_dim)
-        self.output_upscaling = MaskUpscaling(transformer_dim)
+        half, full = transformer_dim // 4, transformer_dim // 8
+        self.output_upscaling = nn.Sequential(
+            nn.ConvTranspose2d(transformer_dim, half, kernel_size=2, stride=2),
+            LayerNorm2d(half),
+            nn.GELU(),
+            nn.ConvTranspose2d(half, full, kernel_size=2, stride=2),
+            nn.GELU(),
+        )
         self.output_hypernetworks_mlps = nn.ModuleList(
             MLP(transformer_dim, transformer_dim, transformer_dim // 8, 3)
             for _ in range(N_MASK_TOKENS)
@@ -135,13 +141,10 @@ class MaskDecoder(nn.Module):
         )
 
     def draw(self, tokens: DecodedTokens, high_res: Sequence[Tensor] = ()) -> Tensor:
-        """Mask logits (B, n, 4g, 4g) of decoded tokens.
-
-        `high_res` is as in `forward`, or what `arrange` made of it.
-        """
-        maps = high_res if isinstance(high_res, BlockMaps) else self.arrange(high_res)
-        return self.output_upscaling.draw(tokens.image, tokens.hyper, maps)
-
-    def arrange(self, high_res: Sequence[Tensor] = ()) -> BlockMaps:
-        """Put finer maps into the order of `draw`, once for many prompts."""
-        return self.output_upscaling.arrange(high_res)
+        """Mask logits (B, n, 4g, 4g) of decoded tokens; `high_res` as in `forward`."""
+        first, norm, gelu, second, last_gelu = self.output_upscaling
+        stride_4, stride_2 = high_res or (0, 0)
+        half = gelu(norm(first(tokens.image) + stride_4))  # (B, C/4, 2g, 2g)
+        full = last_gelu(second(half) + stride_2)  # (B, C/8, 4g, 4g)
+        logits: Tensor = (tokens.hyper @ full.flatten(2)).unflatten(2, full.shape[2:])
+        return logits

@@ -29,13 +29,11 @@ class ImageFeatures(NamedTuple):
     """What the image encoder says of one image or several.
 
     ``embedding`` is (B, C, g, g); ``high_res`` holds finer maps (B, C/4, 2g, 2g) and
-    (B, C/8, 4g, 4g) for architectures that have them, else nothing. `Sam.prepare` puts
-    both into the order of the decoder and adds ``position``, the code of the grid.
+    (B, C/8, 4g, 4g) for architectures that have them, else nothing.
     """
 
     embedding: Tensor
     high_res: tuple[Tensor, ...] = ()
-    position: Tensor | None = None
 
 
 class Sam(nn.Module):
@@ -137,35 +135,6 @@ class Sam(nn.Module):
         out = self.image_encoder(x, check=check)
         return out if isinstance(out, ImageFeatures) else ImageFeatures(out)
 
-    def prepare(
-        self, features: ImageFeatures, position: Tensor | None = None
-    ) -> ImageFeatures:
-        """Do what all prompts on an image have in common.
-
-        `decode` answers the same with or without; this is worth it from the second
-        prompt on.
-
-        Parameters
-        ----------
-        features : ImageFeatures
-            From `encode_image`.
-        position : (1, C, g, g) tensor or None
-            What an earlier call returned, to have it only once.
-
-        Returns
-        -------
-        ImageFeatures
-            For `decode`, `decode_tokens` and `draw_masks` only.
-        """
-        if position is None:
-            position = self.prompt_encoder.dense_pe()
-        embedding, position = (
-            x.contiguous(memory_format=torch.channels_last)
-            for x in (features.embedding, position)
-        )
-        blocks = self.mask_decoder.arrange(features.high_res)
-        return ImageFeatures(embedding, blocks, position)
-
     def encode_prompts(
         self,
         points: tuple[Tensor, Tensor] | None = None,
@@ -197,9 +166,7 @@ class Sam(nn.Module):
         self, features: ImageFeatures, sparse: Tensor, dense: Tensor
     ) -> DecodedTokens:
         """First half of `decode`: predicted IoU, and what masks are drawn from."""
-        position = features.position
-        if position is None:
-            position = self.prompt_encoder.dense_pe()
+        position = self.prompt_encoder.dense_pe()
         return self.mask_decoder.attend(features.embedding, position, sparse, dense)
 
     def draw_masks(self, features: ImageFeatures, tokens: DecodedTokens) -> Tensor:

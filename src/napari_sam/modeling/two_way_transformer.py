@@ -7,13 +7,10 @@ N = h * w image places, C channels.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from napari_sam.modeling.common import MLPBlock
-
-FEW = 16  # tokens are few when there are more than this many places for each
 
 
 class Attention(nn.Module):
@@ -42,16 +39,6 @@ class Attention(nn.Module):
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Attend from q (B, Tq, C) to k and v (B, Tk, C); returns (B, Tq, C)."""
-        n_queries, n_keys = q.shape[1], k.shape[1]
-        if not self.training and self._is_worth_folding(min(n_queries, n_keys)):
-            if n_queries * FEW < n_keys:
-                return self._fold_keys(q, k, v)
-            if n_keys * FEW < n_queries:
-                return self._fold_queries(q, k, v)
-        return self.attend_plainly(q, k, v)
-
-    def attend_plainly(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Attend as it is written in the papers: project, mix, project."""
         mixed = functional.scaled_dot_product_attention(
             self._split(self.q_proj(q)),  # (B, heads, Tq, d)
             self._split(self.k_proj(k)),  # (B, heads, Tk, d)
@@ -60,60 +47,9 @@ class Attention(nn.Module):
         out: Tensor = self.out_proj(mixed.transpose(1, 2).flatten(2))
         return out
 
-    def _is_worth_folding(self, n_tokens: int) -> bool:
-        """Tell whether few tokens are fewer columns than a projection has.
-
-        Thousands of places need not be projected if the few tokens that they meet are:
-        ``q (k W)^T = (q W^T) k^T``. Each head of each token is then a column.
-        """
-        return n_tokens * self.num_heads <= self.q_proj.out_features
-
-    def _fold_keys(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Attend from few tokens to many places, projecting tokens only."""
-        queries = self._split(self.q_proj(q))  # (B, heads, Tq, d)
-        # The bias of the keys adds the same to all scores of a query.
-        asked = queries @ self._by_head(self.k_proj.weight)  # (B, heads, Tq, C)
-        asked = asked.flatten(1, 2) * queries.shape[-1] ** -0.5
-        scores = asked @ k.transpose(1, 2)  # (B, heads Tq, Tk)
-        shares = _without_denormals(scores.softmax(dim=-1))
-        found = (shares @ v).unflatten(1, (self.num_heads, -1))  # (B, heads, Tq, C)
-        mixed = found @ self._by_head(self.v_proj.weight).transpose(1, 2)
-        # Shares add up to 1, and so does what they weigh of the values' bias.
-        mixed = mixed.transpose(1, 2).flatten(2) + self.v_proj.bias
-        out: Tensor = self.out_proj(mixed)
-        return out
-
-    def _fold_queries(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Attend from many places to few tokens, projecting tokens only."""
-        keys = self._split(self.k_proj(k))  # (B, heads, Tk, d)
-        keys = keys * keys.shape[-1] ** -0.5
-        values = self._split(self.v_proj(v))  # (B, heads, Tk, d)
-        asked = keys @ self._by_head(self.q_proj.weight)  # (B, heads, Tk, C)
-        bias = keys @ self.q_proj.bias.reshape(self.num_heads, -1, 1)
-        # Places last: a softmax over 7 neighbouring numbers does not fill a
-        # processor's vectors, one over 7 rows of 4096 does.
-        scores = torch.baddbmm(
-            bias.flatten(1, 2), asked.flatten(1, 2), q.transpose(1, 2)
-        )  # (B, heads Tk, Tq)
-        shares = scores.unflatten(1, keys.shape[1:3]).softmax(dim=2).flatten(1, 2)
-        shares = _without_denormals(shares)
-        into_out = self.out_proj.weight.T.reshape(self.num_heads, -1, q.shape[-1])
-        given = (values @ into_out).flatten(1, 2)  # (B, heads Tk, C)
-        return torch.baddbmm(self.out_proj.bias, shares.transpose(1, 2), given)
-
-    def _by_head(self, weight: Tensor) -> Tensor:
-        """Return a projection's weight as (heads, d, C)."""
-        heads: Tensor = weight.unflatten(0, (self.num_heads, -1))
-        return heads
-
     def _split(self, x: Tensor) -> Tensor:
         heads: Tensor = x.unflatten(-1, (self.num_heads, -1))
         return heads.transpose(1, 2)
-
-
-def _without_denormals(shares: Tensor) -> Tensor:
-    """Make shares of less than 1e-30 nothing: they double the time of a product."""
-    return functional.threshold(shares, 1e-30, 0.0)
 
 
 class TwoWayAttentionBlock(nn.Module):
@@ -213,9 +149,8 @@ class TwoWayTransformer(nn.Module):
         keys : (B, N, C) tensor
             Updated tokens and image places, rows first.
         """
-        # Contiguous, or every addition below walks through memory in strides.
-        keys = image.flatten(2).transpose(1, 2).contiguous()  # (B, N, C)
-        key_pe = image_pe.flatten(2).transpose(1, 2).contiguous()
+        keys = image.flatten(2).transpose(1, 2)  # (B, N, C)
+        key_pe = image_pe.flatten(2).transpose(1, 2)
         queries = tokens
         for layer in self.layers:
             queries, keys = layer(queries, keys, query_pe=tokens, key_pe=key_pe)

@@ -65,13 +65,13 @@ def answer_with_best(
     list of B Answer
     """
     started = time.perf_counter()
-    tokens = predictor.decode_tokens(embedding, prompts)
+    attended = predictor.attend(embedding, prompts)
     is_ambiguous = prompts.is_ambiguous and prompts.masks is None
-    chosen = best_outputs(tokens.predicted_iou, is_ambiguous=is_ambiguous)
+    chosen = best_outputs(attended.predicted_iou, is_ambiguous=is_ambiguous)
     with torch.inference_mode():
-        tokens = tokens.of_outputs(chosen)
-    logits = predictor.draw(embedding, tokens)  # (B, 1, a, b)
-    decoded = Decoded(logits, tokens.predicted_iou.float())
+        attended = attended.of_outputs(chosen)
+    logits = predictor.draw(attended)  # (B, 1, a, b)
+    decoded = Decoded(logits, attended.predicted_iou.float())
     return _to_answers(predictor, embedding, decoded, started)
 
 

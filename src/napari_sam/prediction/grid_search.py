@@ -26,10 +26,10 @@ from napari_sam.prediction.crops import Crop, crop_boxes
 from napari_sam.prediction.logit_windows import LogitWindow, sample_boxes
 from napari_sam.prediction.mask_cleanup import remove_small_regions
 from napari_sam.prediction.point_decoder import PointDecoder
+from napari_sam.prediction.window_masks import Thresholds, WindowMasks
 from napari_sam.structures import rle
 from napari_sam.structures.arrays import Coordinates, HalfOpenBox
 from napari_sam.structures.candidates import MaskRecord
-from napari_sam.structures.geometry import mask_bounding_box
 from napari_sam.structures.settings import AutoSettings
 
 Progress = Callable[[int, int], None]
@@ -140,6 +140,9 @@ class _CropSearch:
         self._shape = shape
         self._settings = settings
         self._decoder = decoder
+        middle, offset = settings.mask_threshold, settings.stability_score_offset
+        self._thresholds = Thresholds(middle - offset, middle, middle + offset)
+        self._masks = WindowMasks()
 
     def run(
         self, grid_yx: Coordinates, batch_size: int, counter: _Counter
@@ -196,23 +199,18 @@ class _CropSearch:
         """Enlarge one mask, measure it, and make a record of it if it is good."""
         settings = self._settings
         window = self._decoder.window(logits, box)
-        stability = self._stability(window)
+        if window is None:
+            window = LogitWindow(logits.new_zeros((0, 0)), 0, 0)
+        mask, stability = self._masks.measure(window, self._thresholds)
         threshold = np.float32(settings.stability_score_thresh)
         if threshold > 0 and not stability >= threshold:
             return None
         crop_y0, crop_x0 = self._crop.box[:2]
-        if window is None:
-            window = LogitWindow(logits.new_zeros((0, 0)), 0, 0)
         y0, x0 = crop_y0 + window.y0, crop_x0 + window.x0
-        mask = (window.values > settings.mask_threshold).cpu().numpy()
-        inner = mask_bounding_box(mask)
-        if inner is None:
-            bbox = (crop_y0, crop_x0, crop_y0, crop_x0)
-        else:
-            bbox = (y0 + inner[0], x0 + inner[1], y0 + inner[2], x0 + inner[3])
+        encoded = rle.encode_window(mask, y0, x0, self._shape)
+        bbox = encoded.bounding_box() or (crop_y0, crop_x0, crop_y0, crop_x0)
         if is_cut_by_crop(bbox, self._crop.box, self._shape):
             return None
-        encoded = rle.encode_window(mask, y0, x0, self._shape)
         return MaskRecord(
             rle=encoded,
             bbox=bbox,
@@ -223,19 +221,6 @@ class _CropSearch:
             crop_box=self._crop.box,
             output_mode=settings.output_mode,
         )
-
-    def _stability(self, window: LogitWindow | None) -> np.float32:
-        """Return the IoU of the masks at a raised and at a lowered threshold."""
-        if window is None:
-            return np.float32(np.nan)
-        middle = self._settings.mask_threshold
-        offset = self._settings.stability_score_offset
-        is_high, is_low = (
-            window.values > middle + offset,
-            window.values > middle - offset,
-        )
-        high, low = torch.stack([is_high.sum(), is_low.sum()]).tolist()
-        return np.float32(high) / np.float32(low) if low else np.float32(np.nan)
 
 
 def _clean(records: Sequence[MaskRecord], settings: AutoSettings) -> list[MaskRecord]:

@@ -2,16 +2,19 @@
 """Running the image encoder; its answers stay where the decoder needs them."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from threading import Event
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from napari_sam.acceleration.engine import Engine
 from napari_sam.errors import Cancelled
-from napari_sam.modeling.sam import ImageFeatures, Sam
+from napari_sam.modeling.sam import ImageFeatures
+from napari_sam.prediction.batching import in_batches
 from napari_sam.prediction.embedding_cache import LruCache
+from napari_sam.prediction.embedding_library import EmbeddingLibrary
 from napari_sam.prediction.transforms import (
     resize_rgb,
     resized_shape,
@@ -22,6 +25,8 @@ from napari_sam.structures.embedding import ImageEmbedding
 
 _MAX_EMBEDDINGS = 8
 _MAX_BYTES = 256 << 20  # as the encoder made them, and as much prepared
+_ARITHMETIC = 1
+"""Raised when encoders give other features than before: kept ones are out of date."""
 
 
 class ImageEmbedder:
@@ -29,15 +34,18 @@ class ImageEmbedder:
 
     Parameters
     ----------
-    model : Sam
-        A model in evaluation mode.
+    engine : Engine
+        Runs a model in evaluation mode.
+    library : EmbeddingLibrary or None
+        Where embeddings are looked for before they are made, and kept afterwards.
     """
 
-    def __init__(self, model: Sam) -> None:
-        self._model = model
+    def __init__(self, engine: Engine, library: EmbeddingLibrary | None = None) -> None:
+        self._engine = engine
+        self._library = library
+        self._model = engine.model
         self._features: LruCache[ImageFeatures] = LruCache(_MAX_EMBEDDINGS, _MAX_BYTES)
-        self._prepared: LruCache[ImageFeatures] = LruCache(_MAX_EMBEDDINGS, _MAX_BYTES)
-        self._position: Tensor | None = None
+        self._prepared: LruCache[Any] = LruCache(_MAX_EMBEDDINGS, _MAX_BYTES)
 
     def embed(self, rgb: RgbPlane, cancel: Event | None = None) -> ImageEmbedding:
         """Encode one plane, or find it encoded already.
@@ -62,10 +70,14 @@ class ImageEmbedder:
         resized = self._resize(rgb)
         digest = self._digest(resized, original_size)
         features = self._features.get(digest)
+        kept = self.recall(digest) if features is None else None
+        if kept is not None:
+            return kept
+        is_new = features is None
         if features is None:
-            features = self._encode(resized, _cancel_check(cancel))
+            (features,) = self._encode([resized], _cancel_check(cancel))
             self._keep(digest, features)
-        return ImageEmbedding(
+        embedding = ImageEmbedding(
             features=features.embedding.cpu().numpy(),
             high_res=tuple(finer.cpu().numpy() for finer in features.high_res),
             input_size=(resized.shape[0], resized.shape[1]),
@@ -74,6 +86,53 @@ class ImageEmbedder:
             digest=digest,
             model_digest=self._model.digest,
         )
+        if is_new and self._library is not None:
+            self._library.put(embedding)
+        return embedding
+
+    def embed_ahead(
+        self, planes: Iterable[RgbPlane], cancel: Event | None = None
+    ) -> None:
+        """Encode several planes together where that is faster, for `embed` to find.
+
+        Parameters
+        ----------
+        planes : iterable of (H, W, 3) uint8 arrays
+            Few enough that all their features are remembered.
+        cancel : threading.Event or None
+            As in `embed`.
+
+        Raises
+        ------
+        Cancelled
+            If `cancel` was set.
+        """
+        missing: dict[str, RgbPlane] = {}
+        for rgb in planes:
+            resized = self._resize(rgb)
+            digest = self._digest(resized, (rgb.shape[0], rgb.shape[1]))
+            if self._features.get(digest) is None and self.recall(digest) is None:
+                missing[digest] = resized
+        digests, frames = list(missing), list(missing.values())
+
+        def encode(start: int, stop: int) -> list[ImageFeatures]:
+            return self._encode(frames[start:stop], _cancel_check(cancel))
+
+        at_once = self._engine.frames_at_once
+        for stop, several in in_batches(encode, len(frames), at_once):
+            names = digests[stop - len(several) : stop]
+            for digest, features in zip(names, several, strict=True):
+                self._keep(digest, features)
+
+    def recall(self, digest: str) -> ImageEmbedding | None:
+        """Return an embedding that was made before, if the library has it.
+
+        Parameters
+        ----------
+        digest : str
+            `ImageEmbedding.digest`.
+        """
+        return None if self._library is None else self._library.get(digest)
 
     def digest_of(self, rgb: RgbPlane) -> str:
         """Return the digest that the embedding of a plane has, without making it.
@@ -89,17 +148,13 @@ class ImageEmbedder:
         """
         return self._digest(self._resize(rgb), (rgb.shape[0], rgb.shape[1]))
 
-    def features_of(self, embedding: ImageEmbedding) -> ImageFeatures:
-        """Return an embedding's features on the device, prepared for the decoder.
+    def prepared(self, embedding: ImageEmbedding) -> Any:
+        """Return what `Engine.attend` needs of an embedding, on the device.
 
         Parameters
         ----------
         embedding : ImageEmbedding
             Of the same model.
-
-        Returns
-        -------
-        ImageFeatures
         """
         prepared = self._prepared.get(embedding.digest)
         if prepared is not None:
@@ -111,25 +166,31 @@ class ImageEmbedder:
                 arrays = (embedding.features, *embedding.high_res)
                 first, *finer = (torch.tensor(array).to(device) for array in arrays)
                 features = ImageFeatures(first, tuple(finer))
-            prepared = self._model.prepare(features, self._position)
-        self._position = prepared.position
-        self._prepared.put(embedding.digest, prepared, _nbytes(prepared))
+            prepared = self._engine.prepare(features)
+        self._prepared.put(embedding.digest, prepared, prepared.nbytes)
         return prepared
 
     def _encode(
-        self, resized: RgbPlane, check: Callable[[], None] | None
-    ) -> ImageFeatures:
-        """Run the image encoder on a picture that has its final size."""
+        self, frames: Sequence[RgbPlane], check: Callable[[], None] | None
+    ) -> list[ImageFeatures]:
+        """Run the image encoder on pictures that have their final sizes, together."""
         model = self._model
         if check is not None:
             check()
         with torch.inference_mode():
-            pixels = to_model_input(resized, model.device)
-            features = model.encode_image(model.preprocess(pixels), check=check)
-            return ImageFeatures(
-                features.embedding.float(),
-                tuple(finer.float() for finer in features.high_res),
-            )
+            inputs = [
+                model.preprocess(to_model_input(frame, model.device))
+                for frame in frames
+            ]
+            batch = inputs[0] if len(inputs) == 1 else torch.cat(inputs)
+            found = self._engine.encode_image(batch, check)
+            return [
+                ImageFeatures(
+                    found.embedding[i : i + 1].float(),
+                    tuple(finer[i : i + 1].float() for finer in found.high_res),
+                )
+                for i in range(len(frames))
+            ]
 
     def _resize(self, rgb: RgbPlane) -> RgbPlane:
         """Fit a plane into the model's frame."""
@@ -141,9 +202,14 @@ class ImageEmbedder:
         self._features.put(digest, features, _nbytes(features))
 
     def _digest(self, resized: RgbPlane, original_size: tuple[int, int]) -> str:
-        """Hash everything that the features depend on."""
+        """Hash everything that the features depend on, rounding left aside.
+
+        What a GPU or a fast form has made is taken for what a CPU would make. Equal
+        digests of models with random weights mean nothing.
+        """
         precision = getattr(self._model.image_encoder, "compute_dtype", torch.float32)
         parts = (
+            _ARITHMETIC,
             self._model.name,
             self._model.digest,
             self._model.image_size,
@@ -157,7 +223,7 @@ class ImageEmbedder:
 
 
 def _nbytes(features: ImageFeatures) -> int:
-    """Return the memory of the features; the position code is one for all."""
+    """Return the memory of the features."""
     tensors = (features.embedding, *features.high_res)
     return sum(tensor.element_size() * tensor.nelement() for tensor in tensors)
 

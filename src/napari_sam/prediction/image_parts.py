@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An image as the parts a model is shown: the whole, and regions of a large one."""
+"""An image as the regions a model is shown: the whole, and parts of a large one."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,167 +11,265 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_sam.errors import PromptError
+from napari_sam.prediction.logit_windows import MAX_WINDOW_PX
 from napari_sam.prediction.mask_inputs import LogitGrid
 from napari_sam.prediction.prompt_batch import PromptBatch, place_prompts
 from napari_sam.prediction.regions import Regions
-from napari_sam.prediction.transforms import FrameTransform
+from napari_sam.prediction.transforms import FrameTransform, resized_shape
 from napari_sam.structures.prompt_checks import check_mask_input
 from napari_sam.structures.prompts import BoxPrompt, PromptSet
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import MutableMapping, Sequence
     from threading import Event
 
     from napari_sam.prediction.predictor import SamPredictor
-    from napari_sam.structures.arrays import FloatArray, HalfOpenBox, RgbPlane
+    from napari_sam.prediction.shown_pixels import ShownPixels
+    from napari_sam.structures.arrays import FloatArray, HalfOpenBox
     from napari_sam.structures.candidates import Answer
     from napari_sam.structures.embedding import ImageEmbedding
+    from napari_sam.structures.mask_window import MaskWindow
+    from napari_sam.structures.plane_view import Region
 
 
 class ImageParts:
-    """Which part of an image answers which prompts, and how it is asked.
+    """Which region of an image answers which prompts, and how it is asked.
 
-    Parts are half-open boxes of the image.
+    Nothing is read before a region is asked for, and then that region only.
 
     Parameters
     ----------
     predictor : SamPredictor
         Holds the model.
-    rgb : (H, W, 3) uint8 array
+    pixels : ShownPixels
         What the model is to see.
-    cancel : threading.Event or None
-        When set, encoding stops with `Cancelled`.
+    digests : mapping of Region to str, optional
+        Digests of embeddings of regions of these pixels; those found among the model's
+        need no pixels. What is encoded is added.
 
     Attributes
     ----------
-    whole : (y0, x0, y1, x1)
+    regions : Regions
+    whole : Region
         The whole image.
-    whole_embedding : ImageEmbedding
-        Of the image seen at once; those of regions are made when they are asked for.
     """
 
     def __init__(
-        self, predictor: SamPredictor, rgb: RgbPlane, cancel: Event | None = None
+        self,
+        predictor: SamPredictor,
+        pixels: ShownPixels,
+        digests: MutableMapping[Region, str] | None = None,
     ) -> None:
         self._predictor = predictor
         self._frame = predictor.model.image_size
-        self._regions = Regions((rgb.shape[0], rgb.shape[1]), self._frame)
-        self.whole = self._regions.whole
-        self.whole_embedding = predictor.embed(rgb, cancel=cancel)
-        # Pixels are needed again for regions only.
-        self._rgb = rgb if self._regions else None
+        side = 4 * predictor.model.grid_size
+        self._low_shape = (side, side)
+        self.regions = Regions(pixels.shape, self._frame)
+        self.whole = self.regions.whole
+        self._whole_embedding: ImageEmbedding | None = None
+        self._pixels: ShownPixels | None = pixels
+        self._digests = {} if digests is None else digests
         self._token = object()
 
-    def embedding(
-        self, part: HalfOpenBox, cancel: Event | None = None
-    ) -> ImageEmbedding:
-        """Return the embedding of a part; encodes a region at first.
+    def embedding(self, region: Region, cancel: Event | None = None) -> ImageEmbedding:
+        """Return the embedding of a region; encodes it at first.
 
         Raises
         ------
         Cancelled
             If `cancel` was set on the way.
         """
-        if part == self.whole or self._rgb is None:
-            return self.whole_embedding
-        kept, key = self._predictor.region_embeddings, (self._token, part)
-        embedding = kept.get(key)
+        embedding = self._kept(region)
         if embedding is None:
-            y0, x0, y1, x1 = part
-            embedding = self._predictor.embed(self._rgb[y0:y1, x0:x1], cancel=cancel)
-            kept.put(key, embedding, embedding.nbytes)
+            digest = self._digests.get(region)
+            small = self._predictor.recall(digest) if digest else None
+            if small is None:
+                small = self._encode(region, cancel)
+                self._digests[region] = small.digest
+            embedding = replace(small, original_size=region.size)
+            self._keep(region, embedding)
         return embedding
 
-    def best_for(self, prompts: PromptSet) -> HalfOpenBox:
-        """Return the part that suits prompts best.
+    def is_ready(self, region: Region) -> bool:
+        """Tell whether a region is encoded; may be asked from any thread."""
+        return self._kept(region) is not None
 
-        Corrections stay with the part that gave the logits they correct, as long as it
-        shows all prompts. Otherwise it is the region in whose middle prompts, mask and
-        object lie, or the whole image.
+    def best_for(self, prompts: PromptSet, scale: int | None = None) -> Region:
+        """Return the region that suits prompts best.
+
+        Corrections stay with the region that gave the logits they correct, as long as
+        it shows all prompts and is not coarser than wanted. Otherwise it is the finest
+        region in whose middle prompts, mask and object lie, or the whole image. With a
+        scale, one that is ready and shows them well goes before one still to encode.
+
+        Parameters
+        ----------
+        prompts : PromptSet
+            Of one object.
+        scale : int, optional
+            The finest scale to look at; by default the model's usual one.
         """
-        corners = _corners(prompts)
-        logits = prompts.mask_input
-        if logits is None:
-            return self._regions.best_for(corners) if len(corners) else self.whole
-        origin = self._origin(logits, corners)
-        if origin == self.whole or not len(corners):
-            return origin
-        if self._regions.holds(origin, corners):
-            return origin
-        extent = self._grid(origin).extent(np.asarray(logits).reshape(self._low_shape))
-        if extent is not None:
-            corners = np.concatenate([corners, np.reshape(extent, (2, 2))])
-        return self._regions.best_for(corners)
+        corners = corners_of(prompts)
+        if not len(corners):
+            logits = prompts.mask_input
+            return self.whole if logits is None else self._origin(logits, corners)
+        if prompts.mask_input is not None:
+            origin = self._origin(prompts.mask_input, corners)
+            if self._suits(origin, corners, scale):
+                return origin
+            logits = check_mask_input(prompts.mask_input, self._low_shape)
+            extent = self._grid(origin).extent(logits)
+            if extent is not None:
+                corners = np.concatenate([corners, np.reshape(extent, (2, 2))])
+            if scale is not None:  # what was seen in detail is not seen with less
+                scale = min(scale, origin.scale)
+        return self._ready_or_best(corners, scale)
 
-    def place(self, prompts: Sequence[PromptSet], part: HalfOpenBox) -> PromptBatch:
-        """Place prompts of one kind in the frame that shows a part.
+    def at(self, yx: tuple[float, float], scale: int | None = None) -> Region:
+        """Return the region that would answer a click; see `best_for`.
+
+        Positions beside the image count as the nearest ones on it.
+        """
+        last = np.array(self.regions.shape, dtype=np.float64) - 1
+        return self._ready_or_best(np.clip([yx], 0, last), scale)
+
+    def ready_for(
+        self, corners_yx: npt.NDArray[np.float64], scale: int | None = None
+    ) -> Region | None:
+        """Return the finest region that shows everything and needs no encoding."""
+        around = self.regions.around(corners_yx, scale)
+        return next((region for region in around if self.is_ready(region)), None)
+
+    def place(self, prompts: Sequence[PromptSet], region: Region) -> PromptBatch:
+        """Place prompts of one kind in the frame that shows a region.
 
         Raises
         ------
         PromptError
             If a prompt makes no sense on this image.
         """
-        embedding, corner = self.embedding(part), np.array(part[:2], dtype=np.float64)
+        corner = np.array(region.box[:2], dtype=np.float64)
         first = prompts[0]
+        inside = resized_shape(region.size, self._frame)
         return place_prompts(
             None if not first.points else [_points(p) - corner for p in prompts],
             None if not first.points else [_labels(p) for p in prompts],
             None
             if first.box is None
             else [np.array(p.box_yx) - np.tile(corner, 2) for p in prompts],
-            [self._mask_input(p, part) for p in prompts] if has_mask(first) else None,
-            transform=FrameTransform.of_embedding(embedding, self._frame),
+            [self._mask_input(p, region) for p in prompts] if has_mask(first) else None,
+            transform=FrameTransform(region.size, inside, self._frame),
             mask_shape=self._low_shape,
         )
 
-    def bring_back(self, answer: Answer, part: HalfOpenBox) -> Answer:
-        """Put the masks of a part into the image, and remember where its logits lie."""
-        y, x = part[:2]
+    def seen_as(self, region: Region) -> ImageEmbedding:
+        """Return the embedding as one of the pixels that the model was shown.
+
+        Masks of a coarse region are drawn in these first: there are few of them, and
+        they tell which masks are worth drawing in full. Of an image that scripts hold
+        in memory, the whole is drawn in its own pixels at once.
+        """
+        embedding = self.embedding(region)
+        is_huge = math.prod(region.size) > MAX_WINDOW_PX
+        if region.scale == 1 or (region == self.whole and not is_huge):
+            return embedding
+        return replace(embedding, original_size=embedding.input_size)
+
+    def step_of(self, region: Region) -> tuple[float, float]:
+        """Return the size of a pixel of `seen_as`, in pixels of the image."""
+        shown = self.seen_as(region).original_size
+        height, width = (
+            full / seen for full, seen in zip(region.size, shown, strict=True)
+        )
+        return height, width
+
+    def box_of(self, mask: MaskWindow, region: Region) -> HalfOpenBox:
+        """Return the box of a mask in pixels of `seen_as` as one in the image."""
+        down, across = self.step_of(region)
+        y, x = region.box[:2]
+        y0, x0, y1, x1 = mask.box
+        return (
+            y + math.floor(y0 * down),
+            x + math.floor(x0 * across),
+            y + math.ceil(y1 * down),
+            x + math.ceil(x1 * across),
+        )
+
+    def note(self, answer: Answer, region: Region) -> None:
+        """Remember which region the logits of an answer are of."""
         # Of masks that come one by one there may be thousands, and none is given back.
-        if part != self.whole and len(answer) > 1:
-            self._predictor.logit_origins.note(answer.low_res_logits, part)
-        if (y, x) == (0, 0):
-            return answer
-        masks = (replace(m, y0=m.y0 + y, x0=m.x0 + x) for m in answer.masks)
-        return replace(answer, masks=tuple(masks))
+        if region != self.whole and len(answer) > 1:
+            self._predictor.logit_origins.note(answer.low_res_logits, region)
 
-    def is_cut(self, box: HalfOpenBox, part: HalfOpenBox) -> bool:
-        """Tell whether a mask's box in the image ends where the part does."""
-        has_pixels = box[0] < box[2]
-        return has_pixels and part != self.whole and self._regions.is_cut(box, part)
+    def _encode(self, region: Region, cancel: Event | None) -> ImageEmbedding:
+        """Read what the model can see of a region, and no more, and encode it."""
+        if self._pixels is None:
+            msg = "The pixels of an image without regions were let go too early."
+            raise PromptError(msg)
+        size = region.size
+        if max(size) > self._frame:
+            size = resized_shape(size, self._frame)
+        rgb = self._pixels.read_at(region.box, size)
+        return self._predictor.embed(rgb, cancel=cancel)
 
-    @property
-    def _low_shape(self) -> tuple[int, int]:
-        """Shape of low-resolution logits, the same for all parts."""
-        return self.whole_embedding.mask_input_shape
+    def _kept(self, region: Region) -> ImageEmbedding | None:
+        if region == self.whole:
+            return self._whole_embedding
+        return self._predictor.region_embeddings.get((self._token, region))
 
-    def _origin(
-        self, logits: FloatArray, corners: npt.NDArray[np.float64]
-    ) -> HalfOpenBox:
-        """Return the part that gave logits; the whole image if nothing is known."""
+    def _keep(self, region: Region, embedding: ImageEmbedding) -> None:
+        if region != self.whole:
+            kept = self._predictor.region_embeddings
+            kept.put((self._token, region), embedding, embedding.nbytes)
+            return
+        self._whole_embedding = embedding
+        if not self.regions.scales:
+            self._pixels = None  # pixels are needed again for regions only
+
+    def _ready_or_best(
+        self, corners: npt.NDArray[np.float64], scale: int | None
+    ) -> Region:
+        best = self.regions.best_for(corners, scale)
+        if scale is None or self.is_ready(best):
+            return best  # answers of scripts must not depend on what was asked before
+        for region in self.regions.around(corners, best.scale):
+            if region.scale == best.scale and self.is_ready(region):
+                return region
+        return best
+
+    def _suits(
+        self, origin: Region, corners: npt.NDArray[np.float64], scale: int | None
+    ) -> bool:
+        """Tell whether what gave logits is to answer their correction as well."""
+        if scale is not None and origin.scale > scale:
+            return False
+        return origin == self.whole or self.regions.holds(origin, corners)
+
+    def _origin(self, logits: FloatArray, corners: npt.NDArray[np.float64]) -> Region:
+        """Return the region that gave logits; the whole image if nothing is known."""
         checked = check_mask_input(logits, self._low_shape)
-        known = self._regions.among(self._predictor.logit_origins.parts_of(checked))
-        for part in known:
-            if len(corners) and self._regions.holds(part, corners):
-                return part
+        known = self.regions.among(self._predictor.logit_origins.regions_of(checked))
+        for region in known:
+            if len(corners) and self.regions.holds(region, corners):
+                return region
         return known[0] if known else self.whole
 
-    def _mask_input(self, prompts: PromptSet, part: HalfOpenBox) -> FloatArray:
-        """Return the mask of a prompt set as the logits of a part."""
+    def _mask_input(self, prompts: PromptSet, region: Region) -> FloatArray:
+        """Return the mask of a prompt set as the logits of a region."""
         if prompts.mask_input is None:
             if prompts.mask is None:
                 msg = "Prompts of one kind are needed: one of them has no mask."
                 raise PromptError(msg)
-            return self._grid(part).of_mask(prompts.mask)
+            return self._grid(region).of_mask(prompts.mask)
         logits = check_mask_input(prompts.mask_input, self._low_shape)
-        origin = self._origin(logits, _corners(prompts))
-        if origin == part:
+        origin = self._origin(logits, corners_of(prompts))
+        if origin == region:
             return logits
-        return self._grid(part).of_logits(logits, self._grid(origin))
+        return self._grid(region).of_logits(logits, self._grid(origin))
 
-    def _grid(self, part: HalfOpenBox) -> LogitGrid:
-        """Return where the logits of a part lie."""
-        return LogitGrid.of_part(part, self._low_shape, self._frame)
+    def _grid(self, region: Region) -> LogitGrid:
+        """Return where the logits of a region lie."""
+        return LogitGrid.of_part(region.box, self._low_shape, self._frame)
 
 
 def has_mask(prompts: PromptSet) -> bool:
@@ -219,7 +318,7 @@ def _labels(prompts: PromptSet) -> list[int]:
     return [point.label for point in prompts.points]
 
 
-def _corners(prompts: PromptSet) -> npt.NDArray[np.float64]:
+def corners_of(prompts: PromptSet) -> npt.NDArray[np.float64]:
     """Return points and corners of boxes, (n, 2), in pixels of the image."""
     corners = [_points(prompts)]
     if prompts.box_yx is not None:

@@ -45,13 +45,19 @@ def is_background(record: MaskRecord, view: HalfOpenBox, fraction: float) -> boo
     -------
     bool
     """
+    return looks_like_background(record.bbox, record.area, view, fraction)
+
+
+def looks_like_background(
+    bbox: HalfOpenBox, area: int, view: HalfOpenBox, fraction: float
+) -> bool:
+    """Tell the same of a mask of which only box and area are known."""
     if fraction >= 1:
         return False
     view_area = (view[2] - view[0]) * (view[3] - view[1])
-    if record.area > _WHOLE_VIEW * view_area:
+    if area > _WHOLE_VIEW * view_area:
         return True
-    n_sides = sum(touched_sides(record.bbox, view))
-    return n_sides >= 3 and record.area >= fraction * view_area
+    return sum(touched_sides(bbox, view)) >= 3 and area >= fraction * view_area
 
 
 def touched_sides(
@@ -100,6 +106,21 @@ def paint_objects(
     return _number_anew(labels, records, [index + 1 for index in order], settings)
 
 
+def is_too_small(area: int, settings: LabelSettings) -> bool:
+    """Tell whether a mask has too few pixels to be painted at all."""
+    return area < max(settings.min_area, 1)
+
+
+def is_mostly_taken(n_taken: int, area: int, settings: LabelSettings) -> bool:
+    """Tell whether a mask is dropped because better ones have its pixels."""
+    return n_taken > settings.max_taken * area
+
+
+def lies_within(n_shared: int, area: int) -> bool:
+    """Tell whether a painted mask of some area is a part of one that comes later."""
+    return n_shared >= _WITHIN * area
+
+
 def _paint(
     labels: LabelImage,
     number: int,
@@ -109,18 +130,18 @@ def _paint(
 ) -> None:
     """Paint mask ``number`` (from 1) where no better one is, or leave it out."""
     record = records[number - 1]
-    if record.area < max(settings.min_area, 1):
+    if is_too_small(record.area, settings):
         return
     mask, y0, x0 = record.crop()
     window = labels[y0 : y0 + mask.shape[0], x0 : x0 + mask.shape[1]]
     taken = window[mask]
     taken = taken[taken != 0]
-    if taken.size > settings.max_taken * record.area:
+    if is_mostly_taken(taken.size, record.area, settings):
         return
     if settings.absorb_parts and taken.size:
         owners, counts = np.unique(taken, return_counts=True)
         for owner, count in zip(owners.tolist(), counts.tolist(), strict=True):
-            if count >= _WITHIN * areas[owner]:
+            if lies_within(count, areas[owner]):
                 top, left, bottom, right = records[owner - 1].bbox
                 part = labels[top:bottom, left:right]
                 part[part == owner] = 0

@@ -20,6 +20,7 @@ from napari_sam.prediction.transforms import resized_shape
 if TYPE_CHECKING:
     from napari_sam.structures.arrays import FloatArray, HalfOpenBox
     from napari_sam.structures.mask_window import MaskWindow
+    from napari_sam.structures.plane_view import Region
 
 # A model's own logits are about +10 on an object and -10 to -20 beside it. Of all
 # scales and softer edges tried with the embedded model none gave a mask back better.
@@ -145,10 +146,10 @@ class LogitGrid:
 
 
 class LogitOrigins:
-    """Remembers which part of an image gave which logits.
+    """Remembers which region of an image gave which logits.
 
     Logits come back as bare arrays, perhaps copied. So they are known by a sample of
-    their values; for equal ones of several parts (empty places) all are remembered.
+    their values; for equal ones of several regions (empty places) all are remembered.
 
     Parameters
     ----------
@@ -158,24 +159,27 @@ class LogitOrigins:
 
     def __init__(self, max_items: int = 2048) -> None:
         self._max_items = max_items
-        self._parts: dict[bytes, tuple[HalfOpenBox, ...]] = {}
+        self._regions: dict[bytes, tuple[Region, ...]] = {}
 
     def __len__(self) -> int:
         """Return how many different logits are known."""
-        return len(self._parts)
+        return len(self._regions)
 
-    def note(self, logits: FloatArray, part: HalfOpenBox) -> None:
-        """Remember that a part gave (n, a, b) logits."""
+    def note(self, logits: FloatArray, region: Region) -> None:
+        """Remember that a region gave (n, a, b) logits."""
         for one in logits:
             key = _fingerprint(one)
-            known = self._parts.pop(key, ())
-            self._parts[key] = (part, *(other for other in known if other != part))
-        while len(self._parts) > self._max_items:
-            del self._parts[next(iter(self._parts))]
+            known = self._regions.pop(key, ())
+            self._regions[key] = (
+                region,
+                *(other for other in known if other != region),
+            )
+        while len(self._regions) > self._max_items:
+            del self._regions[next(iter(self._regions))]
 
-    def parts_of(self, logits: FloatArray) -> tuple[HalfOpenBox, ...]:
-        """Return the parts that gave (a, b) logits, newest first; () if unknown."""
-        return self._parts.get(_fingerprint(logits), ())
+    def regions_of(self, logits: FloatArray) -> tuple[Region, ...]:
+        """Return the regions that gave (a, b) logits, newest first; () if unknown."""
+        return self._regions.get(_fingerprint(logits), ())
 
 
 def _fingerprint(logits: FloatArray) -> bytes:

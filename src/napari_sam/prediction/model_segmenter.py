@@ -10,16 +10,23 @@ import numpy as np
 from napari_sam.prediction.image_view import ImageView
 from napari_sam.prediction.intensity import is_blank, to_rgb
 from napari_sam.prediction.predictor import SamPredictor
-from napari_sam.prediction.segmenter import segment_image
+from napari_sam.prediction.regions import Regions
+from napari_sam.prediction.segmenter import find_objects, segment_image
+from napari_sam.prediction.shown_pixels import ShownPixels
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, MutableMapping, Sequence
 
     from napari_sam.modeling.sam import Sam
-    from napari_sam.structures.arrays import LabelImage, Plane
+    from napari_sam.prediction.embedding_library import EmbeddingLibrary
+    from napari_sam.structures.arrays import HalfOpenBox, LabelImage, Plane
     from napari_sam.structures.candidates import Answer, MaskRecord
+    from napari_sam.structures.mask_sketch import MaskSketch
+    from napari_sam.structures.plane_pixels import PlanePixels
+    from napari_sam.structures.plane_view import PlaneView, Region
     from napari_sam.structures.prompts import PromptSet
+    from napari_sam.structures.tile_result import FoundObjects
 
 
 class ModelSegmenter:
@@ -29,11 +36,13 @@ class ModelSegmenter:
     ----------
     model : Sam
         A loaded model.
+    library : EmbeddingLibrary or None
+        Embeddings made before, of this model and of others.
     """
 
-    def __init__(self, model: Sam) -> None:
+    def __init__(self, model: Sam, library: EmbeddingLibrary | None = None) -> None:
         self._model = model
-        self._predictor = SamPredictor(model)
+        self._predictor = SamPredictor(model, library=library)
 
     @property
     def name(self) -> str:
@@ -55,25 +64,76 @@ class ModelSegmenter:
             "weights": f"sha256:{self._model.digest}" if self._model.digest else "none",
         }
 
+    def see(self, pixels: PlanePixels | Plane) -> ShownPixels:
+        """Read a plane, or of a large one what decides on its brightness."""
+        shown = ShownPixels(pixels)
+        is_large = bool(Regions(shown.shape, self._model.image_size).scales)
+        if is_large or shown.whole() is None:
+            _ = shown.limits  # looked at once and kept
+        return shown
+
     def embed(
-        self, plane: Plane, *, cancel: threading.Event | None = None
+        self,
+        pixels: PlanePixels | Plane,
+        *,
+        view: PlaneView | None = None,
+        cancel: threading.Event | None = None,
+        digests: MutableMapping[Region, str] | None = None,
     ) -> ImageView:
-        """Encode one plane; regions of a large one follow when they are asked for."""
-        return ImageView(self._predictor, plane, cancel=cancel)
+        """Encode a plane, or of a large one the region on screen; others follow."""
+        return ImageView(
+            self._predictor, pixels, view=view, cancel=cancel, digests=digests
+        )
+
+    def scale_for(
+        self,
+        embedding: ImageView,
+        view: PlaneView | None,
+        extent: HalfOpenBox | None = None,
+    ) -> int | None:
+        """Return the scale that suits what is on screen; None is the usual one."""
+        return embedding.scale_for(view, extent)
+
+    def region_at(
+        self, embedding: ImageView, yx: tuple[float, float], scale: int | None
+    ) -> Region | None:
+        """Return the region that would answer a click; None if that is the plane."""
+        return embedding.region_at(yx, scale) if embedding.is_large else None
+
+    def is_ready(self, embedding: ImageView, region: Region) -> bool:
+        """Tell whether a region is encoded."""
+        return embedding.is_ready(region)
+
+    def look(
+        self,
+        embedding: ImageView,
+        region: Region,
+        *,
+        cancel: threading.Event | None = None,
+    ) -> None:
+        """Encode a region, so that prompts there are answered at once."""
+        embedding.look(region, cancel)
 
     def predict(
         self,
         embedding: ImageView,
         prompts: PromptSet,
         *,
+        scale: int | None = None,
         cancel: threading.Event | None = None,
     ) -> Answer:
         """All four masks of one object for its prompts."""
-        return embedding.answer(prompts, cancel=cancel)
+        return embedding.answer(prompts, scale=scale, cancel=cancel)
 
     def preview(self, embedding: ImageView, yx: tuple[float, float]) -> Answer:
         """Return the one mask that a click at row, column would likely give."""
         return embedding.preview(yx)
+
+    def sketch(
+        self, embedding: ImageView, yx: tuple[float, float], scale: int
+    ) -> MaskSketch | None:
+        """Return that mask of a large plane as far as it was looked at."""
+        return embedding.sketch(yx, scale)
 
     def predict_many(
         self,
@@ -104,5 +164,22 @@ class ModelSegmenter:
             progress=progress,
             cancel=cancel,
             return_records=True,
+            **settings,
+        )
+
+    def find_everything(
+        self,
+        pixels: PlanePixels,
+        settings: Mapping[str, Any],
+        *,
+        progress: Callable[[int, int], None] | None = None,
+        cancel: threading.Event | None = None,
+    ) -> FoundObjects:
+        """Objects of a large plane, searched tile by tile: what is read is one tile."""
+        return find_objects(
+            self.see(pixels),
+            self._predictor,
+            progress=progress,
+            cancel=cancel,
             **settings,
         )

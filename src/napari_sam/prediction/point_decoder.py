@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from napari_sam.modeling.mask_decoder import DecodedTokens
-from napari_sam.prediction.logit_windows import LogitWindow
+from napari_sam.acceleration.decoding import Attended
+from napari_sam.prediction.logit_windows import EnlargedWindow, LogitWindow
 from napari_sam.prediction.predictor import MULTI_OUTPUT, SamPredictor
 from napari_sam.prediction.prompt_batch import PromptBatch
 from napari_sam.prediction.transforms import FrameTransform
@@ -44,7 +44,9 @@ class PointDecoder(Protocol):
     def decode(self, points_yx: Coordinates) -> DecodedPoints:
         """Answer (n, 2) points, row and column in pixels of the crop."""
 
-    def window(self, logits: Tensor, box: HalfOpenBox | None) -> LogitWindow | None:
+    def window(
+        self, logits: Tensor, box: HalfOpenBox | None
+    ) -> LogitWindow | EnlargedWindow | None:
         """Enlarge one mask's (a, b) logits to the crop, inside the box of samples."""
 
 
@@ -72,10 +74,11 @@ class SamPointDecoder:
         positions = self._transform.points_to_frame(points_yx)[:, None]
         labels = np.ones(positions.shape[:2], dtype=np.int64)
         prompts = PromptBatch(points=(positions, labels))
-        tokens = self._predictor.decode_tokens(self._embedding, prompts)
-        return _ThreeOutputs(self._predictor, self._embedding, tokens)
+        attended = self._predictor.attend(self._embedding, prompts)
+        side = self._embedding.mask_input_shape[0]
+        return _ThreeOutputs(self._predictor, attended, side)
 
-    def window(self, logits: Tensor, box: HalfOpenBox | None) -> LogitWindow | None:
+    def window(self, logits: Tensor, box: HalfOpenBox | None) -> EnlargedWindow | None:
         """Enlarge one mask's (a, b) logits to the crop, inside the box of samples."""
         with torch.inference_mode():
             return self._windows.window(logits, box)
@@ -84,13 +87,11 @@ class SamPointDecoder:
 class _ThreeOutputs:
     """The outputs for an ambiguous prompt."""
 
-    def __init__(
-        self, predictor: SamPredictor, embedding: ImageEmbedding, tokens: DecodedTokens
-    ) -> None:
-        self.predicted_iou = tokens.predicted_iou[:, MULTI_OUTPUT].float()
+    def __init__(self, predictor: SamPredictor, attended: Attended, side: int) -> None:
+        self.predicted_iou = attended.predicted_iou[:, MULTI_OUTPUT].float()
         self._predictor = predictor
-        self._embedding = embedding
-        self._tokens = tokens
+        self._attended = attended
+        self._side = side
 
     def logits(self, chosen: Tensor) -> Tensor:
         """Return low-resolution logits of the chosen masks, (k, a, b).
@@ -98,9 +99,7 @@ class _ThreeOutputs:
         A point none of whose masks was chosen costs nothing here.
         """
         rows = chosen.any(dim=1).nonzero()[:, 0]
-        tokens = self._tokens.of_prompts(rows)
         if not len(rows):
-            side = 4 * tokens.image.shape[-1]
-            return self.predicted_iou.new_zeros((0, side, side))
-        drawn = self._predictor.draw(self._embedding, tokens)[:, MULTI_OUTPUT]
+            return self.predicted_iou.new_zeros((0, self._side, self._side))
+        drawn = self._predictor.draw(self._attended.of_prompts(rows))[:, MULTI_OUTPUT]
         return drawn[chosen[rows]]

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Prompts in, masks out: a model behind numpy arrays in image order."""
 
+from collections.abc import Iterable
 from threading import Event
 from typing import Any, NamedTuple
 
@@ -9,7 +10,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from napari_sam.modeling.mask_decoder import DecodedTokens
+from napari_sam.acceleration.decoding import Attended, Prompts
+from napari_sam.acceleration.engine import Engine
 from napari_sam.modeling.sam import Sam
 from napari_sam.prediction.batching import in_batches
 from napari_sam.prediction.embedding_cache import LruCache
@@ -18,12 +20,14 @@ from napari_sam.prediction.embedding_checks import (
     check_made_of,
     check_model,
 )
+from napari_sam.prediction.embedding_library import EmbeddingLibrary
 from napari_sam.prediction.image_embedder import ImageEmbedder
 from napari_sam.prediction.intensity import IntensityRule, to_rgb
 from napari_sam.prediction.logit_windows import LogitWindows, sample_boxes
 from napari_sam.prediction.mask_inputs import LogitOrigins
 from napari_sam.prediction.prompt_batch import PromptBatch, place_prompts
 from napari_sam.prediction.transforms import FrameTransform
+from napari_sam.prediction.window_masks import WindowMasks
 from napari_sam.structures.arrays import Plane, RgbPlane
 from napari_sam.structures.candidates import Candidates
 from napari_sam.structures.embedding import ImageEmbedding
@@ -35,8 +39,9 @@ SINGLE_OUTPUT = slice(0, 1)
 MULTI_OUTPUT = slice(1, 4)
 
 _MAX_WINDOWS = 4
-_MAX_REGIONS = 16  # about 8 MB each for the embedded model
-_CPU_BATCH = 4
+_REGION_BYTES = 256 << 20  # about 8 MB each for the embedded model
+_CPU_BATCH = 4  # for each thread of the first few
+_MAX_CPU_BATCH = 16
 _GPU_BATCH = 64
 
 
@@ -64,6 +69,10 @@ class SamPredictor:
         Prompts decoded at once; changes memory and speed only. None takes few on a CPU,
         where the decoder is fastest while its features stay in the cache, and many on a
         GPU.
+    is_plain : bool
+        Whether to run the model as it is written down, without its fast forms.
+    library : EmbeddingLibrary or None
+        Embeddings made before; for a model whose weights are those of its file.
 
     Attributes
     ----------
@@ -81,15 +90,25 @@ class SamPredictor:
         If the model is something else, such as the name of one.
     """
 
-    def __init__(self, model: Sam, *, batch_size: int | None = None) -> None:
+    def __init__(
+        self,
+        model: Sam,
+        *,
+        batch_size: int | None = None,
+        is_plain: bool = False,
+        library: EmbeddingLibrary | None = None,
+    ) -> None:
         check_model(model)
         self.model = model.eval()
         if batch_size is None:
-            batch_size = _CPU_BATCH if model.device.type == "cpu" else _GPU_BATCH
+            batch_size = _GPU_BATCH
+            if model.device.type == "cpu":
+                batch_size = min(_CPU_BATCH * torch.get_num_threads(), _MAX_CPU_BATCH)
         self.batch_size = batch_size
-        self._embedder = ImageEmbedder(model)
+        self._engine = Engine(model, is_plain=is_plain)
+        self._embedder = ImageEmbedder(self._engine, library)
         self.logit_origins = LogitOrigins()
-        self.region_embeddings: LruCache[ImageEmbedding] = LruCache(_MAX_REGIONS)
+        self.region_embeddings = LruCache[ImageEmbedding](256, _REGION_BYTES)
         self._windows: LruCache[LogitWindows] = LruCache(_MAX_WINDOWS)
 
     def embed(
@@ -125,6 +144,27 @@ class SamPredictor:
             If `cancel` was set.
         """
         return self._embedder.embed(to_rgb(image, channel_axis, intensity), cancel)
+
+    @property
+    def frames_at_once(self) -> int:
+        """How many frames the image encoder had best see together: 1 on a CPU."""
+        return self._engine.frames_at_once
+
+    def embed_ahead(
+        self, planes: Iterable[RgbPlane], cancel: Event | None = None
+    ) -> None:
+        """Encode RGB planes together; see `ImageEmbedder.embed_ahead`."""
+        self._embedder.embed_ahead(planes, cancel)
+
+    def recall(self, digest: str) -> ImageEmbedding | None:
+        """Return an embedding made before, without its pixels; None if it is not kept.
+
+        Parameters
+        ----------
+        digest : str
+            `ImageEmbedding.digest`.
+        """
+        return self._embedder.recall(digest)
 
     def predict(
         self,
@@ -238,28 +278,23 @@ class SamPredictor:
         Decoded
             On the model's device.
         """
-        tokens = self.decode_tokens(embedding, prompts)
-        return Decoded(self.draw(embedding, tokens), tokens.predicted_iou.float())
+        attended = self.attend(embedding, prompts)
+        return Decoded(self.draw(attended), attended.predicted_iou.float())
 
-    def decode_tokens(
-        self, embedding: ImageEmbedding, prompts: PromptBatch
-    ) -> DecodedTokens:
+    def attend(self, embedding: ImageEmbedding, prompts: PromptBatch) -> Attended:
         """Do the part of `decode` that tells how good the masks will be."""
-        model = self.model
         with torch.inference_mode():
-            sparse, dense = model.encode_prompts(*prompts.to_tensors(model.device))
-            return model.decode_tokens(
-                self._embedder.features_of(embedding), sparse, dense
-            )
+            image = self._embedder.prepared(embedding)
+            given = Prompts(*prompts.to_tensors(self.model.device))
+            return self._engine.attend(image, given)
 
-    def draw(self, embedding: ImageEmbedding, tokens: DecodedTokens) -> Tensor:
-        """Draw the masks of decoded tokens: (B, 4, a, b) float32 logits.
+    def draw(self, attended: Attended) -> Tensor:
+        """Draw the masks of `attend`: (B, n, a, b) float32 logits.
 
-        One mask each, (B, 1, a, b), if only that output of the tokens was kept.
+        Those prompts and outputs that were kept are drawn.
         """
         with torch.inference_mode():
-            features = self._embedder.features_of(embedding)
-            return self.model.draw_masks(features, tokens).float()
+            return attended.draw().float()
 
     def windows_of(self, embedding: ImageEmbedding) -> LogitWindows:
         """Return what enlarges low-resolution logits to this embedding's plane."""
@@ -325,6 +360,7 @@ class SamPredictor:
         """Enlarge (n, a, b) logits to n masks of the plane, each only where it is."""
         threshold = self.model.mask_threshold
         windows = self.windows_of(embedding)
+        maker = WindowMasks()
         masks = []
         with torch.inference_mode():
             boxes = sample_boxes(logits, threshold)
@@ -333,7 +369,7 @@ class SamPredictor:
                 if found is None:
                     masks.append(MaskWindow.of_mask(np.zeros((0, 0), dtype=np.bool_)))
                     continue
-                inside = (found.values > threshold).cpu().numpy()
+                inside = maker.mask(found, threshold)
                 masks.append(MaskWindow.of_mask(inside, found.y0, found.x0))
         return masks
 

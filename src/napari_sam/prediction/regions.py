@@ -1,89 +1,278 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The regions in which a small model looks at a large image, and which one suits."""
+"""The regions in which a model looks at a large image, and which one suits.
+
+At scale s the model is shown s pixels of the image as one, so a region is s times as
+large as the model's frame. Scales are 1, 2, 4 and so on, up to the whole image. The
+regions of one scale overlap by half their side: whatever is smaller than that lies
+inside one of them, and positions near each other share one.
+"""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
-from napari_sam.prediction.tiling import TILE_FROM, is_cut_by_tile, tile_boxes
+from napari_sam.prediction.tiling import TILE_FROM, tile_boxes
+from napari_sam.structures.plane_view import Region
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+
+    import numpy.typing as npt
 
     from napari_sam.structures.arrays import HalfOpenBox
+    from napari_sam.structures.plane_view import PlaneView
 
-# Published models have this frame; they see whole images, as their authors use them.
-_WHOLE_IMAGE_FRAME = 1024
+    _Corners = npt.NDArray[np.float64]
+
+# Published models have this frame. Without a view they see whole images, as their
+# authors use them; and encoding takes seconds, so one region has to hold the screen.
+_LARGE_FRAME = 1024
+
+# A mask that ends so few pixels of the frame from a border may go on behind it.
+_TOUCH_PX = 2
+
+# A screen that is so little coarser than a scale, in powers of two, is at that scale.
+_SLACK = 0.1
+
+# What lies so far inside of a region, in parts of its side, is seen well.
+_MARGIN = 1 / 8
+
+
+class _Lattice:
+    """The regions of one scale."""
+
+    def __init__(self, shape: tuple[int, int], side: int, scale: int) -> None:
+        self._scale = scale
+        self._side = side
+        self._ranges = [
+            np.array(
+                [(box[0], box[2]) for box in tile_boxes((length, 1), side, side // 2)],
+                dtype=np.int64,
+            )
+            for length in shape
+        ]
+        # A side at the image's own border is no border: things end there anyway.
+        self._limits = []
+        for ranges, length in zip(self._ranges, shape, strict=True):
+            low = np.where(ranges[:, 0] == 0, -np.inf, ranges[:, 0])
+            high = np.where(ranges[:, 1] == length, np.inf, ranges[:, 1])
+            self._limits.append((low, high))
+
+    def best_for(self, corners_yx: _Corners) -> Region | None:
+        """Return the region in whose middle everything lies; None if none shows it."""
+        rows, columns = self._spare(corners_yx)
+        most = min(rows.max(), columns.max())
+        if most <= 0:
+            return None
+        return self._region(
+            int(np.argmax(rows >= most)), int(np.argmax(columns >= most))
+        )
+
+    def around(self, corners_yx: _Corners) -> list[Region]:
+        """Return the regions in which everything lies well inside, the best first."""
+        rows, columns = self._spare(corners_yx)
+        least = max(self._side * _MARGIN, 1)
+        found = [
+            (-min(rows[i], columns[j]), int(i), int(j))
+            for i in np.flatnonzero(rows >= least)
+            for j in np.flatnonzero(columns >= least)
+        ]
+        return [self._region(i, j) for _, i, j in sorted(found)]
+
+    def holds(self, region: Region, corners_yx: _Corners) -> bool:
+        """Tell whether everything lies inside a region, and not at its border."""
+        place = self._place(region)
+        if place is None:
+            return False
+        rows, columns = self._spare(corners_yx)
+        return bool(min(rows[place[0]], columns[place[1]]) > 0)
+
+    def __contains__(self, region: Region) -> bool:
+        return self._place(region) is not None
+
+    def _place(self, region: Region) -> tuple[int, int] | None:
+        y0, x0, y1, x1 = region.box
+        place = []
+        for ranges, side in zip(self._ranges, ((y0, y1), (x0, x1)), strict=True):
+            index = int(np.searchsorted(ranges[:, 0], side[0]))
+            if index == len(ranges) or tuple(ranges[index].tolist()) != side:
+                return None
+            place.append(index)
+        return place[0], place[1]
+
+    def _region(self, row: int, column: int) -> Region:
+        (y0, y1), (x0, x1) = (
+            ranges[index].tolist()
+            for ranges, index in zip(self._ranges, (row, column), strict=True)
+        )
+        return Region((y0, x0, y1, x1), self._scale)
+
+    def _spare(
+        self, corners_yx: _Corners
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Pixels between corners and the nearest border, for rows and for columns."""
+        low, high = corners_yx.min(axis=0), corners_yx.max(axis=0)
+        rows, columns = (
+            np.minimum(low[axis] - starts, stops - high[axis])
+            for axis, (starts, stops) in enumerate(self._limits)
+        )
+        return rows, columns
 
 
 class Regions:
-    """Overlapping squares of a frame's size that cover an image.
+    """Overlapping squares of several scales that cover an image.
 
     Parameters
     ----------
     shape : (H, W)
         Size of the image.
     frame : int
-        Side of the model's frame. There are no regions for a frame of 1024 and for
-        images that are not larger than 1.5 frames.
+        Side of the model's frame. An image that is not larger than 1.5 frames has no
+        regions, and neither have scales at which that is so.
 
     Attributes
     ----------
-    whole : (y0, x0, y1, x1)
-        Half-open box of the image.
+    shape : (H, W)
+    whole : Region
+        The whole image.
+    scales : tuple of int
+        Scales with regions, the finest first.
     """
 
     def __init__(self, shape: tuple[int, int], frame: int) -> None:
         self.shape = shape
-        self.whole: HalfOpenBox = (0, 0, *shape)
-        self._boxes: list[HalfOpenBox] = []
-        if frame < _WHOLE_IMAGE_FRAME and max(shape) > TILE_FROM * frame:
-            self._boxes = tile_boxes(shape, frame, frame // 2)
-        sides = np.array(self._boxes, dtype=np.float64).reshape(-1, 4)
-        # A side at the image's own border is no border: things end there anyway.
-        is_outer = sides == np.array(self.whole)
-        self._low = np.where(is_outer[:, :2], -np.inf, sides[:, :2])
-        self._high = np.where(is_outer[:, 2:], np.inf, sides[:, 2:])
+        self.whole = Region((0, 0, *shape), max(1, math.ceil(max(shape) / frame)))
+        self._is_large_frame = frame >= _LARGE_FRAME
+        self._frame = frame
+        self._lattices: dict[int, _Lattice] = {}
+        scale = 1
+        while max(shape) > TILE_FROM * frame * scale:
+            self._lattices[scale] = _Lattice(shape, frame * scale, scale)
+            scale *= 2
+        self.scales = tuple(self._lattices)
 
-    def __len__(self) -> int:
-        """Return the number of regions."""
-        return len(self._boxes)
+    @property
+    def usual_scale(self) -> int:
+        """The finest scale that is used where nothing says what is on screen."""
+        return self.whole.scale if self._is_large_frame else 1
 
-    def best_for(self, corners_yx: npt.NDArray[np.float64]) -> HalfOpenBox:
-        """Return the region in whose middle everything lies, or the whole image.
+    def scale_for(self, view: PlaneView, extent: HalfOpenBox | None = None) -> int:
+        """Return the scale that suits what is on screen.
+
+        It is the finest one at which the model sees no more than the user does. Models
+        with a frame of 1024 take seconds to look at a region: of theirs, one holds most
+        of a screen of a thousand pixels, wherever that is.
+
+        Parameters
+        ----------
+        view : PlaneView
+            What is on screen.
+        extent : (y0, x0, y1, x1), optional
+            What a region should be able to show, wherever it lies.
+
+        Returns
+        -------
+        int
+            One of `scales`, or that of the whole image.
+        """
+        finest = math.log2(view.step)
+        level = (
+            round(finest + 1) if self._is_large_frame else math.ceil(finest - _SLACK)
+        )
+        scale: int = 2 ** max(0, level)
+        if extent is not None:
+            side = max(extent[2] - extent[0], extent[3] - extent[1])
+            while scale < self.whole.scale and 2 * side > self._frame * scale:
+                scale *= 2
+        return scale if scale in self._lattices else self.whole.scale
+
+    def best_for(self, corners_yx: _Corners, scale: int | None = None) -> Region:
+        """Return the finest region in which everything lies, or the whole image.
 
         Parameters
         ----------
         corners_yx : (n, 2) array
-            Points, and corners of boxes, in pixels of the image.
+            Points, and corners of boxes, in pixels of the image; at least one.
+        scale : int, optional
+            The finest scale to look at; by default `usual_scale`.
         """
-        low, high = corners_yx.min(axis=0), corners_yx.max(axis=0)
-        is_inside = (low >= 0).all() and (high <= self.shape).all()
-        if not self._boxes or not is_inside:  # also NaN: the image tells what is wrong
+        if self._is_inside(corners_yx):
+            for lattice in self._from(scale):
+                best = lattice.best_for(corners_yx)
+                if best is not None:
+                    return best
+        return self.whole  # also for NaN: the image tells what is wrong
+
+    def around(
+        self, corners_yx: _Corners, scale: int | None = None
+    ) -> Iterator[Region]:
+        """Give regions that show everything well, the finest and best first.
+
+        The last one is the whole image.
+        """
+        if self._is_inside(corners_yx):
+            for lattice in self._from(scale):
+                yield from lattice.around(corners_yx)
+        yield self.whole
+
+    def grown(self, region: Region, corners_yx: _Corners) -> Region:
+        """Return what shows more than a region whose answer ended at its border.
+
+        Parameters
+        ----------
+        region : Region
+            What answered.
+        corners_yx : (n, 2) array
+            Prompts, and the corners of all answers so far.
+
+        Returns
+        -------
+        Region
+            One of the same scale if it shows all that well, or else one of the next
+            scales, or the whole image.
+        """
+        lattice = self._lattices.get(region.scale)
+        if lattice is None or not self._is_inside(corners_yx):
             return self.whole
-        spare = self._spare(corners_yx)
-        best = int(np.argmax(spare))
-        return self._boxes[best] if spare[best] > 0 else self.whole
+        shifted = lattice.around(corners_yx)
+        return shifted[0] if shifted else self.best_for(corners_yx, region.scale * 2)
 
-    def among(self, boxes: Sequence[HalfOpenBox]) -> list[HalfOpenBox]:
-        """Return those boxes that are regions of this image."""
-        return [box for box in boxes if box in self._boxes]
+    def among(self, regions: Sequence[Region]) -> list[Region]:
+        """Return those that are regions of this image."""
+        return [region for region in regions if self._has(region)]
 
-    def holds(self, region: HalfOpenBox, corners_yx: npt.NDArray[np.float64]) -> bool:
+    def holds(self, region: Region, corners_yx: _Corners) -> bool:
         """Tell whether everything lies inside a region, and not at its border."""
-        if region not in self._boxes:
+        lattice = self._lattices.get(region.scale)
+        return lattice is not None and lattice.holds(region, corners_yx)
+
+    def is_cut(self, box: HalfOpenBox, region: Region) -> bool:
+        """Tell whether a mask's box in the image touches an inner border of a region.
+
+        An empty mask touches none.
+        """
+        if region == self.whole or box[0] >= box[2]:
             return False
-        return bool(self._spare(corners_yx)[self._boxes.index(region)] > 0)
+        ends = (0, 0, *self.shape)
+        near = _TOUCH_PX * region.scale
+        return any(
+            abs(side - border) <= near and border != end
+            for side, border, end in zip(box, region.box, ends, strict=True)
+        )
 
-    def is_cut(self, box: HalfOpenBox, region: HalfOpenBox) -> bool:
-        """Tell whether a mask's box in the image touches a border of its region."""
-        return is_cut_by_tile(box, region, self.shape)
+    def _has(self, region: Region) -> bool:
+        lattice = self._lattices.get(region.scale)
+        return lattice is not None and region in lattice
 
-    def _spare(self, corners_yx: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Pixels between corners and the nearest border, for each region."""
+    def _from(self, scale: int | None) -> Iterator[_Lattice]:
+        least = self.usual_scale if scale is None else scale
+        for known, lattice in self._lattices.items():
+            if known >= least:
+                yield lattice
+
+    def _is_inside(self, corners_yx: _Corners) -> bool:
         low, high = corners_yx.min(axis=0), corners_yx.max(axis=0)
-        distances = np.concatenate([low - self._low, self._high - high], axis=1)
-        return np.asarray(distances.min(axis=1))
+        return bool((low >= 0).all() and (high <= self.shape).all())

@@ -2,10 +2,10 @@
 """One call from an image to instance labels."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache
 from threading import Event
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
@@ -14,20 +14,19 @@ from napari_sam.modeling.sam import Sam
 from napari_sam.prediction.automatic_mask_generator import AutomaticMaskGenerator
 from napari_sam.prediction.grid_search import Progress, count_points
 from napari_sam.prediction.intensity import IntensityRule, is_blank, to_rgb
-from napari_sam.prediction.label_painting import is_background, paint_objects
 from napari_sam.prediction.predictor import SamPredictor
-from napari_sam.prediction.tiling import (
-    TILE_FROM,
-    TiledRecord,
-    is_cut_by_tile,
-    join_tiles,
-    leaves_tile_only,
-    tile_boxes,
-)
-from napari_sam.structures.arrays import HalfOpenBox, LabelImage, Plane, RgbPlane
+from napari_sam.prediction.shown_pixels import ShownPixels
+from napari_sam.prediction.tile_painting import TilePainting
+from napari_sam.prediction.tile_run import join_tiles
+from napari_sam.prediction.tile_work import ShownTiles, segment_tile
+from napari_sam.prediction.tiling import plan_for
+from napari_sam.structures.arrays import LabelImage, Plane
 from napari_sam.structures.candidates import MaskRecord
 from napari_sam.structures.settings import AutoSettings, LabelSettings
 from napari_sam.weights.load import load_model
+
+if TYPE_CHECKING:
+    from napari_sam.structures.tile_result import TileResult
 
 
 class BlankImageWarning(UserWarning):
@@ -131,23 +130,48 @@ def segment_image(
         warnings.warn(msg, BlankImageWarning, stacklevel=2)
         labels = np.zeros(rgb.shape[:2], dtype=np.uint32)
         return (labels, []) if return_records else labels
-    found = _search_tiles(rgb, generator, label_settings, progress, cancel)
-    whole = (0, 0, rgb.shape[0], rgb.shape[1])
-    joined = [
-        item
-        for item in join_tiles(found)
-        if not item.is_doubtful
-        or not is_background(item.record, whole, label_settings.background_fraction)
-    ]
-    # A mask that a tile cut off and no other tile continues gives way to all others.
-    ranks = [item.record.predicted_iou - item.is_cut for item in joined]
-    labels, records = paint_objects(
-        [item.record for item in joined],
-        (rgb.shape[0], rgb.shape[1]),
-        label_settings,
-        ranks,
-    )
-    return (labels, records) if return_records else labels
+    shown = ShownPixels(rgb)
+    painting = _find(shown, generator, label_settings, progress, cancel)
+    labels = painting.labels_in((0, 0, *shown.shape))
+    if not return_records:
+        return labels
+    return labels, [painting.record(label) for label in range(1, len(painting) + 1)]
+
+
+def find_objects(
+    shown: ShownTiles,
+    model: Sam | SamPredictor | None = None,
+    *,
+    progress: Progress | None = None,
+    cancel: Event | None = None,
+    **settings: Any,
+) -> TilePainting:
+    """Segment every object of an image that need not fit into memory.
+
+    Pixels are read tile by tile; what stays in memory are the objects, in about a
+    kilobyte each.
+
+    Parameters
+    ----------
+    shown : ShownTiles
+        The image, for instance a `ShownPixels`.
+    model, progress, cancel, **settings
+        As for `segment_image`, whose result this is.
+
+    Returns
+    -------
+    TilePainting
+        Labels by box, masks by label.
+
+    Raises
+    ------
+    SettingsError, ModelTypeError
+        As `segment_image`.
+    """
+    predictor = _as_predictor(model)
+    label_settings, grid_settings = _split(predictor.model.auto_defaults, settings)
+    generator = AutomaticMaskGenerator(predictor, **grid_settings)
+    return _find(shown, generator, label_settings, progress, cancel)
 
 
 def split_settings(
@@ -204,88 +228,49 @@ def _default_predictor() -> SamPredictor:
     return SamPredictor(load_model())
 
 
-def _tiles(
-    shape: tuple[int, int], settings: LabelSettings, frame: int
-) -> list[HalfOpenBox]:
-    """Return the tiles of an image, or the whole of it as one."""
-    side = settings.tile
-    if side == "auto":
-        side = frame if max(shape) > TILE_FROM * frame else None
-    if side is None:
-        return [(0, 0, *shape)]
-    return tile_boxes(shape, side, int(settings.tile_overlap * side))
-
-
-def _search_tiles(
-    rgb: RgbPlane,
+def _find(
+    shown: ShownTiles,
     generator: AutomaticMaskGenerator,
     settings: LabelSettings,
     progress: Progress | None,
     cancel: Event | None,
-) -> list[TiledRecord]:
-    """Find objects tile by tile; those of one tile do not overlap."""
-    shape = (rgb.shape[0], rgb.shape[1])
-    tiles = _tiles(shape, settings, generator.predictor.model.image_size)
-    n_points = count_points(_size(tiles[0]), generator.settings)  # all are of one size
-    found: list[TiledRecord] = []
-    for number, tile in enumerate(tiles):
+) -> TilePainting:
+    """Find objects tile by tile, in those tiles that there is time for."""
+    plan = plan_for(shown.shape, settings, generator.predictor.model.image_size)
+    n_points = count_points(plan.tile_size, generator.settings)
+    found: dict[int, TileResult] = {}
+    at_once = generator.predictor.frames_at_once
+    for number in range(len(plan)):
         if cancel is not None and cancel.is_set():
             break
-        y0, x0, y1, x1 = tile
-        part = rgb[y0:y1, x0:x1]
-        if is_blank(part):
-            if progress is not None:
-                progress((number + 1) * n_points, len(tiles) * n_points)
-            continue
-        records = generator.generate(
-            part,
-            progress=_shifted(progress, number, len(tiles)),
+        if at_once > 1 and number % at_once == 0:
+            ahead = range(number, min(number + at_once, len(plan)))
+            pictures = [shown.read(plan.box(n)) for n in ahead]
+            generator.predictor.embed_ahead(p for p in pictures if not is_blank(p))
+        report = _Report(progress, number, len(plan))
+        found[number] = segment_tile(
+            shown,
+            plan.box(number),
+            generator,
+            settings,
+            progress=report,
             cancel=cancel,
         )
-        found += _objects_of_tile(records, tile, shape, settings)
-    return found
+        if not report.was_called:
+            report(n_points, n_points)
+    return join_tiles(plan, found, settings)
 
 
-def _objects_of_tile(
-    records: Sequence[MaskRecord],
-    tile: HalfOpenBox,
-    shape: tuple[int, int],
-    settings: LabelSettings,
-) -> list[TiledRecord]:
-    """Make objects of the masks of one tile, which do not overlap.
+class _Report:
+    """The progress on one tile as that on the image."""
 
-    What looks like background of a tile where nothing else is may be the middle of a
-    large object: it is handed on as doubtful.
-    """
-    y0, x0 = tile[:2]
-    size = _size(tile)
-    fraction = settings.background_fraction
-    is_behind = [is_background(record, (0, 0, *size), fraction) for record in records]
-    chosen = [r for r, behind in zip(records, is_behind, strict=True) if not behind]
-    _, objects = paint_objects(chosen, size, settings)
-    is_doubtful = not objects
-    if is_doubtful:
-        behind = [r for r, behind in zip(records, is_behind, strict=True) if behind]
-        _, objects = paint_objects(behind, size, settings)
-    moved = [record.moved(y0, x0, shape) for record in objects]
-    return [
-        TiledRecord(record, tile, is_cut_by_tile(record.bbox, tile, shape), is_doubtful)
-        for record in moved
-        if not is_doubtful or leaves_tile_only(record.bbox, tile, shape)
-    ]
+    def __init__(self, progress: Progress | None, number: int, n_tiles: int) -> None:
+        self._progress = progress
+        self._number = number
+        self._n_tiles = n_tiles
+        self.was_called = False
 
-
-def _size(box: HalfOpenBox) -> tuple[int, int]:
-    """Return height and width of a half-open box."""
-    return box[2] - box[0], box[3] - box[1]
-
-
-def _shifted(progress: Progress | None, number: int, n_tiles: int) -> Progress | None:
-    """Return what reports the progress on one tile as that on the image."""
-    if progress is None:
-        return None
-
-    def report(done: int, total: int) -> None:
-        progress(number * total + done, n_tiles * total)
-
-    return report
+    def __call__(self, done: int, total: int) -> None:
+        self.was_called = True
+        if self._progress is not None:
+            self._progress(self._number * total + done, self._n_tiles * total)

@@ -142,17 +142,38 @@ def interpolation_matrix(n_from: int, n_to: int) -> npt.NDArray[np.float64]:
     (n_to, n_from) float64 array
         Rows add up to 1; at most two entries of a row are not 0.
     """
+    first, second, weight = interpolation_sources(n_from, n_to)
+    matrix = np.zeros((n_to, n_from), dtype=np.float64)
+    rows = np.arange(n_to)
+    np.add.at(matrix, (rows, first), 1 - weight)
+    np.add.at(matrix, (rows, second), weight)
+    return matrix
+
+
+def interpolation_sources(
+    n_from: int, n_to: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Return which two samples each sample of a bilinear step lies between.
+
+    Parameters
+    ----------
+    n_from, n_to : int
+        Number of samples before and after.
+
+    Returns
+    -------
+    first, second : (n_to,) int64 arrays
+        Samples before; the same one at the ends.
+    weight : (n_to,) float64 array
+        Of the second, from 0 to 1; the first has the rest.
+    """
     scale = np.float32(n_from) / np.float32(n_to)
     targets = np.arange(n_to, dtype=np.float32)
     sources = np.maximum(scale * (targets + np.float32(0.5)) - np.float32(0.5), 0)
     first = np.minimum(sources.astype(np.int64), n_from - 1)
     second = np.minimum(first + 1, n_from - 1)
     weight = np.clip(sources - first.astype(np.float32), 0, 1).astype(np.float64)
-    matrix = np.zeros((n_to, n_from), dtype=np.float64)
-    rows = np.arange(n_to)
-    np.add.at(matrix, (rows, first), 1 - weight)
-    np.add.at(matrix, (rows, second), weight)
-    return matrix
+    return first, second, weight
 
 
 def axis_matrix(

@@ -54,15 +54,20 @@ class LabelEdit:
         LabelsError
             If the box leaves the plane or a label does not fit the array's type.
         """
+        self.check_fits((labels.shape[0], labels.shape[1]), labels.dtype)
         y0, x0, y1, x1 = self.box
-        if y0 < 0 or x0 < 0 or y1 > labels.shape[0] or x1 > labels.shape[1]:
-            msg = f"The box {self.box} leaves a label image of {labels.shape}."
+        labels[y0:y1, x0:x1] = self.new
+
+    def check_fits(self, shape: tuple[int, int], dtype: npt.DTypeLike) -> None:
+        """Raise LabelsError unless a plane of this shape and type can take the edit."""
+        y0, x0, y1, x1 = self.box
+        if y0 < 0 or x0 < 0 or y1 > shape[0] or x1 > shape[1]:
+            msg = f"The box {self.box} leaves a label image of {shape}."
             raise LabelsError(msg)
         highest = int(self.new.max(initial=0))
-        if highest > np.iinfo(labels.dtype).max:
+        if highest > np.iinfo(np.dtype(dtype)).max:
             msg = (
-                f"Label {highest} does not fit into {labels.dtype}. "
+                f"Label {highest} does not fit into {np.dtype(dtype)}. "
                 "Convert the labels to uint32."
             )
             raise LabelsError(msg)
-        labels[y0:y1, x0:x1] = self.new

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from napari_sam.structures.arrays import BoolMask, HalfOpenBox
 
 _Indices = npt.NDArray[np.int64]
+_STRIP_PX = 1 << 17  # pixels of a window that are looked at together
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,22 +153,51 @@ def encode_window(window: BoolMask, y0: int, x0: int, size: tuple[int, int]) -> 
     if y0 < 0 or x0 < 0 or y0 + h > height or x0 + w > width:
         msg = f"A window of {(h, w)} at {(y0, x0)} does not lie in a plane of {size}."
         raise ValueError(msg)
-    columns = window.T
-    if h < height:
-        # A background row below each column keeps runs from crossing into the next.
-        columns = np.pad(columns, ((0, 0), (0, 1)))
-    flat = np.concatenate(([False], columns.ravel(), [False]))
-    edges = np.flatnonzero(flat[1:] != flat[:-1])
-    if h < height:
-        column, row = np.divmod(edges, h + 1)
-        edges = (column + x0) * height + row + y0
-    else:
-        edges = edges + x0 * height
+    rows, columns = _edges_down(np.ascontiguousarray(window))
+    edges = np.sort((columns + x0) * height + rows + y0)
+    if h == height:
+        # Where one column ends and the next begins within the object, there is no edge.
+        is_double = edges[1:] == edges[:-1]
+        is_edge = np.ones(edges.size, dtype=np.bool_)
+        is_edge[1:][is_double] = False
+        is_edge[:-1][is_double] = False
+        edges = edges[is_edge]
     bounds = np.concatenate(([0], edges, [height * width])).astype(np.int64)
     counts = np.diff(bounds)
     if counts.size > 1 and counts[-1] == 0:
         counts = counts[:-1]
     return Rle(size=(height, width), counts=counts)
+
+
+def _edges_down(window: BoolMask) -> tuple[_Indices, _Indices]:
+    """Return rows and columns where runs down the columns begin or end.
+
+    A run that begins with row i or ends before it has an edge at i. Rows are compared
+    with their neighbours, strip by strip, so that no copy of a large window is made.
+    """
+    h, w = window.shape
+    if window.size == 0:
+        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+    top, bottom = np.flatnonzero(window[0]), np.flatnonzero(window[-1])
+    rows = [np.zeros(top.size, dtype=np.int64), np.full(bottom.size, h)]
+    columns = [top, bottom]
+    step = max(1, _STRIP_PX // w)
+    for start in range(1, h, step):
+        stop = min(start + step, h)
+        is_edge = np.zeros(-(-(stop - start) * w // 8) * 8, dtype=np.bool_)
+        strip = is_edge[: (stop - start) * w].reshape(-1, w)
+        np.not_equal(window[start:stop], window[start - 1 : stop - 1], out=strip)
+        row, column = np.divmod(_places(is_edge), w)
+        rows.append(row + start)
+        columns.append(column)
+    return np.concatenate(rows), np.concatenate(columns)
+
+
+def _places(flags: npt.NDArray[np.bool_]) -> _Indices:
+    """Return where flags are set; eight at a time, for few of them are."""
+    eights = np.flatnonzero(flags.view(np.uint64))
+    which, place = np.nonzero(flags.reshape(-1, 8)[eights])
+    return eights[which] * 8 + place
 
 
 def _compress_counts(counts: _Indices) -> str:

@@ -73,8 +73,9 @@ def load_model(
         ``"auto"`` (CUDA, MPS, else CPU), ``"cpu"``, ``"mps"``, ``"cuda"`` or
         ``"cuda:N"``.
     dtype : str, torch.dtype or None
-        Precision of the image encoder's products: float32 (None), or on a GPU
-        ``"float16"`` or ``"bfloat16"``. Weights and results stay float32.
+        Precision of the image encoder's products: float32 (None), ``"bfloat16"``, or
+        on a GPU ``"float16"``. On a CPU that gains nothing by bfloat16, float32 is
+        used. Weights and results stay float32.
     progress : callable, optional
         Called as ``progress(done, total)`` in bytes while downloading.
 

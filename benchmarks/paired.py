@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Timing two ways of doing one thing in turn, so that the machine's mood cancels."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+@dataclass
+class Row:
+    """One thing measured.
+
+    Attributes
+    ----------
+    what : str
+        What was done.
+    unit : str
+        Of the figures, such as s, ms, GiB.
+    reference, ours : float or None
+        Medians; None where it does not exist or was not measured.
+    ratio : float or None
+        Median of the ratios of neighbours in time, reference by ours.
+    best_ratio : float or None
+        The largest of those: what a gate on a busy machine looks at.
+    must, aim : float or None
+        Goals: of the ratio, or where there is no reference of our own figure.
+    check : str
+        How it was made sure that both did the same.
+    is_same : bool
+        What came of that.
+    n : int
+        Pairs measured.
+    note : str
+    """
+
+    what: str
+    unit: str = "s"
+    reference: float | None = None
+    ours: float | None = None
+    ratio: float | None = None
+    best_ratio: float | None = None
+    must: float | None = None
+    aim: float | None = None
+    check: str = ""
+    is_same: bool = True
+    n: int = 0
+    note: str = ""
+    samples: list[tuple[float, float]] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what is written to a file."""
+        return asdict(self)
+
+
+def interleave(
+    reference: Callable[[], object],
+    ours: Callable[[], object],
+    n: int,
+    synchronise: Callable[[], None] = lambda: None,
+) -> list[tuple[float, float]]:
+    """Call both in turn n times, after one call of each that does not count.
+
+    Returns
+    -------
+    list of n (seconds of the reference, seconds of ours)
+    """
+
+    def seconds(work: Callable[[], object]) -> float:
+        synchronise()
+        at = time.perf_counter()
+        work()
+        synchronise()
+        return time.perf_counter() - at
+
+    seconds(reference)
+    seconds(ours)
+    return [(seconds(reference), seconds(ours)) for _ in range(n)]
+
+
+def fill(row: Row, samples: list[tuple[float, float]], factor: float = 1.0) -> Row:
+    """Put samples into a row; seconds times `factor` are its unit."""
+    ratios = [reference / ours for reference, ours in samples]
+    row.samples = [(a * factor, b * factor) for a, b in samples]
+    row.reference = statistics.median(a for a, _ in row.samples)
+    row.ours = statistics.median(b for _, b in row.samples)
+    row.ratio, row.best_ratio = statistics.median(ratios), max(ratios)
+    row.n = len(samples)
+    return row
+
+
+def save(path: Path | None, about: dict[str, Any], rows: Sequence[Row]) -> None:
+    """Write rows and what they were measured on as JSON, if there is a path."""
+    if path is None:
+        return
+    content = {"machine": about, "rows": [row.as_dict() for row in rows]}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def machine(threads: int, device: str = "cpu") -> dict[str, Any]:
+    """Describe what everything was measured on."""
+    import torch
+
+    name = platform.processor()
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        about = dict(line.split(":", 1) for line in lines if line.count(":") == 1)
+        name = " ".join(value.strip() for key, value in about.items() if "name" in key)
+    huge = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+    return {
+        "processor": name.strip(),
+        "maker": maker(),
+        "cores": os.cpu_count(),
+        "threads": threads,
+        "device": torch.cuda.get_device_name() if "cuda" in device else "cpu",
+        "load before": round(os.getloadavg()[0], 2),
+        "huge pages": huge.read_text(encoding="utf-8").strip()
+        if huge.exists()
+        else "unknown",
+        "THP_MEM_ALLOC_ENABLE": os.environ.get("THP_MEM_ALLOC_ENABLE", "not set"),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": __import__("numpy").__version__,
+    }
+
+
+def maker() -> str:
+    """Return who made the processor: AMD, Intel or other."""
+    path = Path("/proc/cpuinfo")
+    text = path.read_text(encoding="utf-8") if path.exists() else platform.processor()
+    for name in ("AMD", "Intel"):
+        if name in text:
+            return name
+    return "other"
+
+
+def peak_gib(script: str, *arguments: str) -> float:
+    """Run a script of this folder; return the most memory it held, in GiB.
+
+    The script prints its own peak resident size in bytes on the last line.
+    """
+    path = Path(__file__).with_name(script)
+    done = subprocess.run(
+        [sys.executable, str(path), *arguments],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return int(done.stdout.split()[-1]) / 2**30

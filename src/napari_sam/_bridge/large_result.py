@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Labels of large images, filled block by block in the model thread."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_sam._bridge.label_pyramid import make_levels
+from napari_sam._bridge.preview_layer import PLUGIN_NAME
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy.typing as npt
+    from napari.layers import Labels
+
+    from napari_sam._bridge.coordinates import PlaneMap
+    from napari_sam.annotation.grid_run import LargeResult
+    from napari_sam.annotation.ports import PlaneKey
+    from napari_sam.annotation.scope import PlaneContext
+    from napari_sam.structures.arrays import HalfOpenBox
+    from napari_sam.structures.tile_result import FoundObjects
+
+_BLOCK_SIDE = 2048
+
+
+class LargeLabels:
+    """The results of one run on one or several large planes of an image.
+
+    Parameters
+    ----------
+    plane_map : PlaneMap
+        The image.
+    image_name : str
+        Names the folder of labels past memory.
+
+    Attributes
+    ----------
+    n_objects : int
+        On the planes so far.
+    """
+
+    def __init__(self, plane_map: PlaneMap, image_name: str) -> None:
+        self._map = plane_map
+        self._levels = make_levels(plane_map.shape, image_name)
+        self._tables: list[dict[str, npt.NDArray[Any]]] = []
+        self.n_objects = 0
+
+    def add(self, result: LargeResult, context: PlaneContext) -> int:
+        """Write the objects of a plane; may run in any thread.
+
+        Returns
+        -------
+        int
+            How many there are.
+        """
+        n_before = self.n_objects
+        for box in _blocks(result.shape):
+            # Looking at the flag lets clicks go first. What was found is written even
+            # after a cancel: it is the partial result.
+            context.cancel.is_set()
+            labels = result.objects.labels_in(box)
+            if labels.any():
+                y0, x0, y1, x1 = box
+                moved = np.where(labels, labels + np.uint32(n_before), 0)
+                place = result.plane.locate(slice(y0, y1), slice(x0, x1))
+                self._levels[0][place] = moved
+        for finer, coarser in zip(self._levels, self._levels[1:], strict=False):
+            _fill(finer, coarser, result.plane)
+        self._tables.append(
+            _table(result.objects, result.plane, n_before, self._map.ndim)
+        )
+        self.n_objects += len(result.objects)
+        return len(result.objects)
+
+    def make_layer(self, name: str, about: dict[str, Any]) -> Labels:
+        """Make a Labels layer of all that was written.
+
+        Parameters
+        ----------
+        name : str
+            Name of the layer.
+        about : dict
+            Model and settings, kept in the layer's metadata.
+
+        Returns
+        -------
+        napari.layers.Labels
+            With a features table as `make_stack_layer` gives it.
+        """
+        from napari.layers import Labels
+
+        features = {
+            column: np.concatenate([table[column] for table in self._tables])
+            for column in (self._tables[0] if self._tables else {})
+        }
+        is_multiscale = len(self._levels) > 1
+        return Labels(
+            self._levels if is_multiscale else self._levels[0],
+            multiscale=is_multiscale,
+            name=name,
+            features=features,
+            metadata={PLUGIN_NAME: {"role": "result", **about}},
+            **self._map.transforms(),
+        )
+
+
+def _blocks(shape: tuple[int, int]) -> Iterator[HalfOpenBox]:
+    for y0 in range(0, shape[0], _BLOCK_SIDE):
+        for x0 in range(0, shape[1], _BLOCK_SIDE):
+            y1, x1 = min(y0 + _BLOCK_SIDE, shape[0]), min(x0 + _BLOCK_SIDE, shape[1])
+            yield y0, x0, y1, x1
+
+
+def _fill(finer: Any, coarser: Any, plane: PlaneKey) -> None:
+    """Make a plane of a level of the level before, which has twice its sides.
+
+    Each pixel shows the label in the middle of what it covers.
+    """
+    rows, columns = (coarser.shape[axis] for axis in plane.axes)
+    limits = [finer.shape[axis] for axis in plane.axes]
+    for y0, x0, y1, x1 in _blocks((rows, columns)):
+        bottom, right = min(2 * y1, limits[0]), min(2 * x1, limits[1])
+        read = finer[plane.locate(slice(2 * y0, bottom), slice(2 * x0, right))]
+        if not read.any():
+            continue
+        places = [
+            np.minimum(2 * np.arange(stop - start) + 1, length - 1)
+            for start, stop, length in ((y0, y1, len(read)), (x0, x1, read.shape[1]))
+        ]
+        coarser[plane.locate(slice(y0, y1), slice(x0, x1))] = read[np.ix_(*places)]
+
+
+def _table(
+    objects: FoundObjects, plane: PlaneKey, n_before: int, ndim: int
+) -> dict[str, npt.NDArray[Any]]:
+    """Measure the objects of one plane, with ids as in the layer."""
+    n = len(objects)
+    labels = range(1, n + 1)
+    boxes = np.array([objects.box(label) for label in labels], np.int64).reshape(n, 4)
+    scores = np.array([objects.scores(label) for label in labels], float).reshape(n, 2)
+    table = {
+        "index": np.arange(n_before + 1, n_before + n + 1),
+        "area": np.array([objects.area(label) for label in labels], dtype=np.int64),
+        "predicted_iou": scores[:, 0],
+        "stability_score": scores[:, 1],
+    }
+    table |= {f"box_{name}": boxes[:, i] for i, name in enumerate(("y0", "x0"))}
+    table |= {f"box_{name}": boxes[:, i + 2] for i, name in enumerate(("y1", "x1"))}
+    fixed = [axis for axis in range(ndim) if axis not in plane.axes]
+    for axis, position in zip(fixed, plane.index, strict=True):
+        table[f"axis_{axis}"] = np.full(n, position)
+    return table

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pieces of work side by side, each within one thread.
+
+PyTorch splits every single operation between its threads and waits for the last one.
+With thousands of small operations this is a wait each, and a long one wherever another
+program holds a core. Here whole pieces of work are handed out instead, to whoever is
+free, and their operations are not split: torch releases Python's lock while it
+computes.
+"""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from functools import cache
+from typing import TYPE_CHECKING, TypeVar
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+Piece = TypeVar("Piece")
+Result = TypeVar("Result")
+
+
+def spread(
+    work: Callable[[Piece], None],
+    pieces: Iterable[Piece],
+    check: Callable[[], None],
+) -> None:
+    """Call ``work`` with every piece, on as many threads as PyTorch may use.
+
+    Parameters
+    ----------
+    work : callable
+        Does one piece, which no other piece waits for. It runs without gradients.
+    pieces : iterable
+        In the order in which they are begun.
+    check : callable
+        Called in this thread, about once for each piece; whatever it raises ends the
+        work, once the pieces that were begun are done.
+    """
+    n_threads = torch.get_num_threads()
+    if n_threads == 1:
+        for piece in pieces:
+            check()
+            work(piece)
+        return
+    pool = _pool(n_threads)
+    running: set[Future[None]] = set()
+    try:
+        for piece in pieces:
+            check()
+            running.add(pool.submit(_without_gradients, work, piece))
+            if len(running) >= n_threads:
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    future.result()
+    finally:
+        # Nobody may still write to memory that the caller uses for something else.
+        done, _ = wait(running)
+    for future in done:
+        future.result()
+
+
+def work_side_by_side(
+    work: Callable[[Piece], Result], items: Sequence[Piece]
+) -> list[Result]:
+    """Call ``work`` with every item, on as many threads as PyTorch may use.
+
+    Parameters
+    ----------
+    work : callable
+        Must not ask for other work to be done side by side.
+    items : sequence
+        What it is called with, one by one.
+
+    Returns
+    -------
+    list
+        Results in the order of the items; of several errors the first one is raised.
+    """
+    n_threads = torch.get_num_threads()
+    if n_threads == 1 or len(items) < 2:
+        return [work(item) for item in items]
+    # Every thread has an inference mode of its own.
+    is_inference = torch.is_inference_mode_enabled()
+
+    def work_alone(item: Piece) -> Result:
+        with torch.inference_mode(is_inference):
+            return work(item)
+
+    return list(_pool(n_threads).map(work_alone, items))
+
+
+def _without_gradients(work: Callable[[Piece], None], piece: Piece) -> None:
+    with torch.no_grad():
+        work(piece)
+
+
+@cache
+def _pool(n_threads: int) -> ThreadPoolExecutor:
+    """Return threads that do not split their operations."""
+    pool = ThreadPoolExecutor(n_threads)
+    have_started = threading.Barrier(n_threads + 1)
+
+    def start() -> None:
+        # PyTorch sets a thread up, with what holds for all, at its first operation.
+        torch.ones(1 << 16).sum()
+        torch.get_num_threads()
+        # Holds for the thread that says it, and for threads that begin later on.
+        torch.set_num_threads(1)
+        have_started.wait()
+
+    for _ in range(n_threads):
+        pool.submit(start)
+    have_started.wait()
+    torch.set_num_threads(n_threads)
+    return pool

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+from napari_sam.acceleration.workers import spread, work_side_by_side
+from napari_sam.errors import Cancelled
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(params=[1, 2, 5])
+def n_threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+def go_on() -> None:
+    """Let it run."""
+
+
+@pytest.mark.parametrize("n_pieces", [0, 1, 2, 30])
+def test_every_piece_once(n_threads: int, n_pieces: int) -> None:
+    counts = [0] * n_pieces
+
+    def work(piece: int) -> None:
+        time.sleep(0.001 * (piece % 3))
+        counts[piece] += 1
+
+    spread(work, range(n_pieces), go_on)
+    assert counts == [1] * n_pieces
+
+
+def test_as_many_at_once_as_there_are_threads(n_threads: int) -> None:
+    at_once = threading.Barrier(n_threads, timeout=10)
+    spread(lambda _: at_once.wait(), range(3 * n_threads), go_on)  # else it times out
+    assert not at_once.broken
+
+
+def test_operations_in_a_piece_are_not_split(n_threads: int) -> None:
+    seen: list[tuple[int, bool]] = []
+    weight = torch.ones(3, requires_grad=True)
+
+    def work(_: int) -> None:
+        seen.append((torch.get_num_threads(), (2 * weight).requires_grad))
+
+    with torch.no_grad():
+        spread(work, range(8), go_on)
+    assert seen == [(1, False)] * 8
+    assert torch.get_num_threads() == n_threads
+
+
+def test_threads_that_begin_later_split_as_before(n_threads: int) -> None:
+    spread(go_on_with, range(8), go_on)
+    seen: list[int] = []
+    thread = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    assert seen == [n_threads]
+
+
+def go_on_with(_: int) -> None:
+    torch.ones(9).sum()
+
+
+def test_an_error_ends_the_work(n_threads: int) -> None:
+    begun: list[int] = []
+
+    def work(piece: int) -> None:
+        begun.append(piece)
+        if piece == 3:
+            raise ValueError
+
+    with pytest.raises(ValueError):  # noqa: PT011  the very error
+        spread(work, range(100), go_on)
+    assert 3 < len(begun) + 1 < 40
+
+
+def test_an_error_of_the_last_piece_is_seen(n_threads: int) -> None:
+    def work(piece: int) -> None:
+        if piece == 9:
+            time.sleep(0.01)
+            raise ValueError
+
+    with pytest.raises(ValueError):  # noqa: PT011  the very error
+        spread(work, range(10), go_on)
+
+
+def test_check_can_stop_and_nothing_is_left_running(n_threads: int) -> None:
+    calls: list[str] = []
+    begun: list[int] = []
+    ended: list[int] = []
+
+    def work(piece: int) -> None:
+        begun.append(piece)
+        time.sleep(0.01)
+        ended.append(piece)
+
+    def check() -> None:
+        calls.append(threading.current_thread().name)
+        if len(calls) == 7:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        spread(work, range(50), check)
+    assert sorted(begun) == sorted(ended) == list(range(6))
+    assert set(calls) == {threading.current_thread().name}
+
+
+def test_results_come_in_order(three_threads):
+    def work(number):
+        time.sleep(0.02 * (3 - number % 3))
+        return number, threading.current_thread().name
+
+    with three_threads():
+        found = work_side_by_side(work, range(7))
+    assert [number for number, _ in found] == list(range(7))
+    assert len({name for _, name in found}) == 3
+
+
+def test_only_the_crew_is_restricted_to_one_core(three_threads):
+    with three_threads():
+        inside = work_side_by_side(lambda _: torch.get_num_threads(), range(6))
+        outside = []
+        fresh = threading.Thread(target=lambda: outside.append(torch.get_num_threads()))
+        fresh.start()
+        fresh.join()
+        assert inside == [1] * 6
+        assert outside == [3]
+        assert torch.get_num_threads() == 3
+
+
+def test_the_inference_mode_is_the_callers(three_threads):
+    def work(_):
+        return torch.is_inference_mode_enabled()
+
+    with three_threads():
+        assert work_side_by_side(work, range(3)) == [False] * 3
+        with torch.inference_mode():
+            assert work_side_by_side(work, range(3)) == [True] * 3
+
+
+def test_errors_come_out(three_threads):
+    def work(number):
+        if number == 2:
+            raise torch.OutOfMemoryError
+        return number
+
+    with three_threads(), pytest.raises(torch.OutOfMemoryError):
+        work_side_by_side(work, range(5))
+
+
+def test_one_thread_works_in_place():
+    names = work_side_by_side(lambda _: threading.current_thread(), range(3))
+    assert set(names) == {threading.current_thread()}
