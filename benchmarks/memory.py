@@ -9,8 +9,10 @@ embedding that is given: nothing of the image encoder counts.
 
 from __future__ import annotations
 
+import re
 import resource
 import sys
+from pathlib import Path
 
 import torch
 from comparison import OurGrid, OurImage, ReferenceGrid, ReferenceImage, picture
@@ -36,9 +38,19 @@ def main() -> None:
         ours = OurImage(load_model(checkpoint=who), image, is_embedded=what == "embed")
         if what == "grid":
             OurGrid(ours, POINTS)()
+    sys.stdout.write(f"{peak_bytes()}\n")
+
+
+def peak_bytes() -> int:
+    """Return the largest resident size of this process so far."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        # Unlike what getrusage says, this does not begin with the parent's size.
+        found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="utf-8"))
+        if found is not None:
+            return int(found[1]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # Kilobytes on Linux, bytes on macOS.
-    sys.stdout.write(f"{peak if sys.platform == 'darwin' else peak * 1024}\n")
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 if __name__ == "__main__":

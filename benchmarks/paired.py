@@ -101,12 +101,26 @@ def fill(row: Row, samples: list[tuple[float, float]], factor: float = 1.0) -> R
 
 
 def save(path: Path | None, about: dict[str, Any], rows: Sequence[Row]) -> None:
-    """Write rows and what they were measured on as JSON, if there is a path."""
+    """Write rows and what they were measured on as JSON, if there is a path.
+
+    Rows of the same machine that are in the file already and are not measured now stay.
+    """
     if path is None:
         return
-    content = {"machine": about, "rows": [row.as_dict() for row in rows]}
+    new = {row.what: row.as_dict() for row in rows}
+    older = {}
+    if path.exists():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        if _is_same(before["machine"], about):
+            older = {row["what"]: row for row in before["rows"]}
+    content = {"machine": about, "rows": list((older | new).values())}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def _is_same(first: dict[str, Any], second: dict[str, Any]) -> bool:
+    """Tell whether two descriptions of a machine differ in its load only."""
+    return {**first, "load before": 0} == {**second, "load before": 0}
 
 
 def machine(threads: int, device: str = "cpu") -> dict[str, Any]:

@@ -254,6 +254,37 @@ def restore(out: Path) -> None:
         now.picture("restore", now.panel.start, now.panel.restore, now.panel.message)
 
 
+def huge_image(out: Path) -> None:
+    """Show a large pyramid, the region the model has looked at, a mask in it."""
+    driven = DrivenViewer()
+    try:
+        sample = load_sample("nuclei").image
+        piece = np.pad(sample, ((0, sample.shape[0]), (0, sample.shape[1])), "reflect")
+        levels = [np.tile(piece, (20, 20))]
+        while max(levels[-1].shape) > 1500:
+            levels.append(levels[-1][::2, ::2])
+        image = driven.viewer.add_image(levels, multiscale=True, name="slide")
+        panel = driven.open_panel(PROMPTS, PANEL_PX)
+        panel.image.value = image
+        controller = driven.start(panel)
+        panel.hints.never.click()
+        camera = driven.viewer.scene.camera
+        camera.center, camera.zoom = (0, 5000, 6100), 0.8
+        driven.settle(1.0)
+        driven.wait(lambda: not panel.session.is_busy)
+        # The middle of the largest nucleus, in the copy that lies nearest.
+        y, x = middles(load_sample("nuclei").labels)[0]
+        side = piece.shape[0]
+        place = (5000 // side * side + y, 6100 // side * side + x)
+        controller.annotator.add_point(controller.plane, place)
+        driven.wait(lambda: controller.annotator.shown is not None)
+        driven.wait(lambda: not panel.session.is_busy)
+        driven.settle(0.3)
+        driven.picture(out / "huge_image.png")
+    finally:
+        driven.close()
+
+
 def middles(truth: np.ndarray) -> list[tuple[int, int]]:
     """Return the middles of labelled objects, the largest first."""
     ids, areas = np.unique(truth[truth > 0], return_counts=True)
@@ -275,6 +306,7 @@ FUNCTIONS = (
     segment_everything,
     folder,
     restore,
+    huge_image,
 )
 PICTURES = {function.__name__: function for function in FUNCTIONS}
 

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from napari.components import ViewerModel
@@ -42,13 +44,15 @@ def edit_of(box, value, store, key):
     return LabelEdit(box, old, np.full_like(old, value))
 
 
-def expected_level(full, shape):
-    """Each pixel of a level shows the label in the middle of what it covers."""
-    rows, columns = (
-        ((np.arange(n) + 0.5) * full.shape[axis] / n).astype(int)
-        for axis, n in zip((1, 2), shape[1:], strict=True)
-    )
-    return full[:, rows][:, :, columns]
+def check_levels(layer):
+    """Each pixel of a level shows one in the middle of what it covers."""
+    levels = [np.asarray(level) for level in layer]
+    for finer, coarser in itertools.pairwise(levels):
+        rows, columns = (
+            [min(int((i + 0.5) * n / m), n - 1) for i in range(m)]
+            for n, m in zip(finer.shape[-2:], coarser.shape[-2:], strict=True)
+        )
+        assert np.array_equal(coarser, finer[..., rows, :][..., columns])
 
 
 @pytest.mark.parametrize("factors", [(1, 2, 4), (1, 3), (1, 7, 50)])
@@ -63,8 +67,7 @@ def test_every_level_shows_what_was_written(plane_map, factors):
         store.write(key, edit_of(box, value, store, key))
         full = finest(store.layer)
         assert (full[key.index[0], box[0] : box[2], box[1] : box[3]] == value).all()
-        for level in store.layer.data:
-            assert np.array_equal(level, expected_level(full, level.shape))
+        check_levels(store.layer.data)
 
 
 def test_undo_restores_every_level(plane_map):
@@ -137,8 +140,7 @@ def test_labels_past_memory_lie_in_a_folder_that_stays(
     full = np.asarray(levels[0])
     assert np.count_nonzero(full) == 60 * 90
     assert len(levels) == 4
-    for level in levels:
-        assert np.array_equal(np.asarray(level), expected_level(full, level.shape))
+    check_levels(levels)
 
 
 def test_one_folder_that_cannot_be_written_is_told(plane_map, monkeypatch, tmp_path):
@@ -155,3 +157,61 @@ def test_ids_of_an_empty_layer_are_not_searched_for(plane_map, monkeypatch):
     monkeypatch.setattr(label_layer, "highest_label", lambda _: 1 / 0)
     layer = Labels(levels_of(SHAPE, (1, 2)), multiscale=True)
     assert LayerLabelStore(layer, plane_map, is_empty=True).next_id() == 1
+
+
+def test_whoever_made_the_levels_an_erased_object_leaves_no_ghost(tmp_path):
+    """Files of the command line, results of a run and accepted masks fit together."""
+    shape = (2051, 1300)
+    written = labels_zarr.create_labels(tmp_path / "a.zarr", shape)
+    rng = np.random.default_rng(0)
+    labels = np.zeros(shape, np.uint32)
+    for number in range(1, 40):
+        y, x = rng.integers(0, 2000), rng.integers(0, 1250)
+        labels[y : y + 37, x : x + 29] = number
+    written.write((0, 0, *shape), labels)
+    written.finish()
+    levels = [np.asarray(level) for level in written.levels]
+    check_levels(levels)
+    layer = Labels(levels, multiscale=True)
+    plane_map = PlaneMap(Image(np.zeros(shape, np.uint8)), shape, (1.0, 1.0))
+    store = LayerLabelStore(layer, plane_map)
+    old = store.read(PlaneKey(), (0, 0, *shape))
+    store.write(PlaneKey(), LabelEdit((0, 0, *shape), old, np.zeros_like(old)))
+    assert [np.count_nonzero(level) for level in layer.data] == [0, 0, 0]
+
+
+def test_a_full_disk_leaves_what_was_there_in_every_level(plane_map, monkeypatch):
+    store = store_with_levels(plane_map)
+    key = PlaneKey((1, 2), (1,))
+    store.write(key, edit_of((10, 10, 60, 80), 1, store, key))
+    before = [level.copy() for level in store.layer.data]
+    edit = edit_of((30, 40, 88, 120), 2, store, key)
+    draw, calls = label_pyramid._draw, []
+
+    def full(*given):
+        calls.append(1)
+        if len(calls) == 1:
+            raise OSError(28, "No space left on device")
+        draw(*given)
+
+    monkeypatch.setattr(label_pyramid, "_draw", full)
+    with pytest.raises(OutputError, match="No space left"):
+        store.write(key, edit)
+    for level, was in zip(store.layer.data, before, strict=True):
+        assert np.array_equal(level, was)
+
+
+def test_ids_of_stored_labels_are_read_chunk_by_chunk(tmp_path):
+    labels = labels_zarr.create_labels(tmp_path / "a.zarr", SHAPE, axes="ZYX")
+    labels.array[2, 80, 130] = 77
+    reads = []
+
+    class Counted:
+        shape, dtype, chunks, ndim = SHAPE, labels.array.dtype, (1, 90, 131), 3
+
+        def __getitem__(self, place):
+            reads.append(place)
+            return labels.array[place]
+
+    assert label_layer.highest_label(Counted()) == 77
+    assert len(reads) == 3

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from PIL import Image
 
 CHECKPOINT = Path(__file__).parents[1] / "data" / "parity" / "mini.safetensors"
 
@@ -40,3 +41,17 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
 def mini() -> list[str]:
     """Options that choose a tiny trained model, and a grid that suits it."""
     return ["--checkpoint", str(CHECKPOINT), "--device", "cpu"]
+
+
+@pytest.fixture
+def picture(tmp_path, blobs):
+    """A photograph of blobs as a file."""
+    path = tmp_path / "blobs.png"
+    Image.fromarray(blobs.image).save(path)
+    return path
+
+
+@pytest.fixture
+def out(tmp_path):
+    """Where results go; not made yet."""
+    return tmp_path / "out"

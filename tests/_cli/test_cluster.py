@@ -161,6 +161,11 @@ def test_a_run_on_a_cluster_goes_on_without_it(
     np.testing.assert_array_equal(labels, whole(grey, tiny_sam))
 
 
+def test_the_help_says_whose_device_is_taken(run):
+    text = " ".join(run("segment", "--help").out.replace("│", " ").split())
+    assert "each worker takes the best device of its machine" in text
+
+
 def test_nobody_answers(run, mini, tmp_path, grey, monkeypatch):
     from napari_sam._cli import tile_graph
 

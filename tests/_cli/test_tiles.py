@@ -207,16 +207,90 @@ def test_a_killed_run_goes_on(run, mini, big, tmp_path, expected):
     np.testing.assert_array_equal(zarr_labels(out), expected)
 
 
+@pytest.mark.parametrize("zarr_result", [True, False])
+def test_a_run_killed_between_its_results_goes_on(
+    run, mini, big, tmp_path, grey, monkeypatch, expected, zarr_result
+):
+    from napari_sam._cli import tiled_result
+
+    out = tmp_path / "out"
+    image = big
+    if not zarr_result:
+        image = tmp_path / "big.tif"
+        tifffile.imwrite(image, grey)
+    command = ["segment", image, "-o", out, *mini, *GRID]
+
+    def killed(*_args, **_options):
+        raise KeyboardInterrupt
+
+    target = tiled_result._ZarrTarget if zarr_result else tiled_result._TiffTarget
+    with monkeypatch.context() as patch:
+        patch.setattr(target, "finish", killed)
+        assert run(*command).code == 130
+    assert [p.name for p in out.iterdir() if p.is_file()] == ["big_objects.csv"]
+    worked = count_tiles_worked_on(monkeypatch)
+    outcome = run(*command)
+    assert outcome.code == 0, outcome.err
+    assert worked == []
+    labels = (
+        zarr_labels(out) if zarr_result else read_image(out / "big_labels.tif").data
+    )
+    np.testing.assert_array_equal(labels, expected)
+    assert len(rows_of(out / "big_objects.csv")) == labels.max()
+    assert not (out / "big_tiles").exists()
+
+
+def test_labels_without_a_table_are_made_again_if_asked_for(
+    run, mini, big, tmp_path, expected
+):
+    out = tmp_path / "out"
+    command = ["segment", big, "-o", out, *mini, *GRID]
+    assert run(*command).code == 0
+    (out / "big_objects.csv").unlink()
+    assert "is there already" in run(*command).err
+    outcome = run(*command, "--existing", "skip")
+    assert outcome.code == 0, outcome.err
+    np.testing.assert_array_equal(zarr_labels(out), expected)
+    assert len(rows_of(out / "big_objects.csv")) == expected.max()
+
+
+def test_one_process_at_a_time(run, mini, big, tmp_path, monkeypatch, expected):
+    """While a run is at work, the same command is refused and changes nothing."""
+    from napari_sam._cli.tiled_file import TiledFile
+
+    out = tmp_path / "out"
+    command = ["segment", big, "-o", out, *mini, *GRID]
+    real, outcomes = TiledFile.put, []
+
+    def put(self, number, content):
+        real(self, number, content)
+        if not outcomes:
+            outcomes.append(run(*command))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TiledFile, "put", put)
+        assert run(*command).code == 0
+    assert outcomes[0].code == 2
+    assert "another process works on the same result" in outcomes[0].err
+    np.testing.assert_array_equal(zarr_labels(out), expected)
+
+
 def test_a_tile_that_cannot_be_read_fails_its_file_only(
-    run, mini, big, tmp_path, grey, expected
+    run, mini, big, tmp_path, grey, monkeypatch
 ):
     broken = tmp_path / "a_broken.zarr"
     array = zarr.create_array(
         broken, shape=grey.shape, dtype=grey.dtype, chunks=(128, 128)
     )
     array[:] = grey
-    for chunk in (broken / "c" / "2").glob("*"):
-        chunk.write_bytes(b"no pixels")
+    real = tile_task.ModelHost.segment
+
+    def segment(self, task):
+        for chunk in (broken / "c" / "2").glob("*"):
+            chunk.write_bytes(b"no pixels")
+        return real(self, task)
+
+    monkeypatch.setattr(tile_task.ModelHost, "segment", segment)
     out = tmp_path / "out"
     outcome = run("segment", broken, big, "-o", out, *mini, *GRID, "--limits=0,2000")
     assert outcome.code == 2

@@ -34,6 +34,14 @@ def press(button):
     QTest.mouseClick(button, Qt.MouseButton.LeftButton)
 
 
+@pytest.mark.parametrize(
+    ("area", "text"),
+    [(99_999, "99,999 px"), (938_058, "938k px"), (81_000_000, "81M px")],
+)
+def test_large_areas_fit_the_buttons(panel, area, text):
+    assert panel._area_text(area) == text
+
+
 def test_buttons_name_score_and_area(panel):
     panel.show_answer(an_answer(1400, 300, 20, 5000), 2)
     texts = [button.text().split("\n") for button in panel.buttons.values()]

@@ -155,13 +155,21 @@ def test_same_as_the_plain_form(forms, form, prompts) -> None:
             assert_same(*forms.attend(form, prompts))
 
 
+ORDERS = {
+    "some": [19, 3, 3, 0],
+    "backwards": list(range(20))[::-1],
+    "as many, repeated": [1, 0] * 10,
+}
+
+
 @pytest.mark.parametrize("form", ["batched", "graphed"])
-def test_chosen_prompts_and_outputs(forms, form) -> None:
+@pytest.mark.parametrize("rows", ORDERS.values(), ids=ORDERS.keys())
+def test_chosen_prompts_and_outputs(forms, form, rows) -> None:
     got, expected = forms.attend(form, Prompts(points(20, 1)))
-    rows = torch.tensor([19, 3, 3, 0], device=forms.device)
-    outputs = torch.tensor([0, 1, 3, 2], device=forms.device)
+    outputs = torch.tensor([0, 1, 3, 2] * 5, device=forms.device)[: len(rows)]
+    rows = torch.tensor(rows, device=forms.device)
     got, expected = (x.of_prompts(rows).of_outputs(outputs) for x in (got, expected))
-    assert got.draw().shape == (4, 1, 4 * GRID, 4 * GRID)
+    assert got.draw().shape == (len(rows), 1, 4 * GRID, 4 * GRID)
     assert_same(got, expected)
 
 

@@ -158,6 +158,25 @@ def test_chosen_prompts_in_any_order(forms) -> None:
         assert_same(got.of_prompts(chosen), expected.of_prompts(chosen))
 
 
+@pytest.mark.parametrize("n_points", [1, 30], ids=["low rank", "places made"])
+@pytest.mark.parametrize("rows", [[1, 0, 2], [2, 1, 0], [1, 0, 1], [2, 2, 0]])
+def test_all_prompts_of_a_batch_in_another_order_or_repeated(
+    random_forms, rows, n_points
+) -> None:
+    """As many as were seen together, but not those."""
+    got, expected = random_forms.attend(Prompts(points(3, n_points)))
+    chosen, outputs = torch.tensor(rows), torch.tensor([3, 0, 1])
+    assert_same(got.of_prompts(chosen), expected.of_prompts(chosen))
+    assert_same(
+        got.of_prompts(chosen).of_outputs(outputs),
+        expected.of_prompts(chosen).of_outputs(outputs),
+    )
+    assert_same(
+        got.of_outputs(outputs).of_prompts(chosen),
+        expected.of_outputs(outputs).of_prompts(chosen),
+    )
+
+
 def test_chosen_outputs(forms) -> None:
     got, expected = forms.attend(Prompts(points(9, 1)))
     chosen = torch.tensor([0, 1, 2, 3, 3, 2, 0, 0, 1])

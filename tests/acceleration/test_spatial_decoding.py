@@ -163,10 +163,13 @@ def test_points_of_a_grid_are_answered_alike_by_windows(side, height):
         close(found.predicted_iou[some], wanted.predicted_iou)
 
 
-def test_dropped_prompts_and_outputs_change_nothing_for_the_others():
+@pytest.mark.parametrize(
+    "rows", [[4, 1, 5], [5, 4, 3, 2, 1, 0], [1, 0, 3, 2, 1, 0], [2, 2]]
+)
+def test_dropped_prompts_and_outputs_change_nothing_for_the_others(rows):
     model, features = small_model(), drawn_features()
     wanted, found = check_same(model, features, Prompts(drawn_points(6, 1)))
-    rows, outputs = torch.tensor([4, 1, 5]), torch.tensor([2, 0, 3])
+    rows, outputs = torch.tensor(rows), (2 * torch.arange(len(rows))) % 5 % 4
     with torch.inference_mode():
         kept = found.of_prompts(rows).of_outputs(outputs)
         expected = wanted.of_prompts(rows).of_outputs(outputs)
@@ -225,6 +228,22 @@ def test_the_engine_takes_the_form_and_keeps_up_with_the_weights():
         wanted = plain.attend(plain.prepare(features), prompts).draw()
     close(after, wanted)
     assert (after - before).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("is_plain", [False, True], ids=["fast", "plain"])
+def test_an_autocast_of_the_caller_changes_nothing(is_plain):
+    model, features = small_model(), drawn_features()
+    prompts = Prompts(drawn_points(3, 1), masks=drawn_masks(3))
+
+    def draw():
+        engine = Engine(model, is_plain=is_plain)
+        return engine.draw(engine.attend(engine.prepare(features), prompts))
+
+    with torch.inference_mode():
+        wanted = draw()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found = draw()
+    assert torch.equal(found, wanted)
 
 
 @pytest.mark.slow

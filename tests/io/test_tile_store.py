@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
+from pathlib import Path
 
 import pytest
 
@@ -20,29 +21,37 @@ def content(number):
     return encode_tile(TileResult((number, 0, number + 8, 8)))
 
 
+def finished(folder, about=ABOUT, **options):
+    with open_store(folder, about, **options) as store:
+        return store.finished()
+
+
+def keep(folder, *numbers):
+    with open_store(folder, ABOUT) as store:
+        for number in numbers:
+            store.put(number, content(number))
+
+
 def test_finished_tiles_are_there_again(folder):
-    store = open_store(folder, ABOUT)
-    assert store.finished() == set()
-    for number in (0, 5, 1234):
-        store.put(number, content(number))
-    again = open_store(folder, ABOUT)
-    assert again.finished() == {0, 5, 1234}
-    assert again.get(1234).box == (1234, 0, 1242, 8)
-    assert again.get(1) is None
+    assert finished(folder) == set()
+    keep(folder, 0, 5, 1234)
+    assert finished(folder) == {0, 5, 1234}
+    with open_store(folder, ABOUT) as again:
+        assert again.get(1234).box == (1234, 0, 1242, 8)
+        assert again.get(1) is None
 
 
 def test_only_some_results_stay_in_memory(folder):
-    store = open_store(folder, ABOUT, n_cached=2)
-    for number in range(4):
-        store.put(number, content(number))
-    kept = store.get(3)
-    assert store.get(3) is kept
-    store.get(0), store.get(1)
-    assert store.get(3) is not kept
+    keep(folder, *range(4))
+    with open_store(folder, ABOUT, n_cached=2) as store:
+        kept = store.get(3)
+        assert store.get(3) is kept
+        store.get(0), store.get(1)
+        assert store.get(3) is not kept
 
 
 def test_the_manifest_says_what_was_done(folder):
-    open_store(folder, ABOUT)
+    keep(folder)
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["format"] == "napari-sam tiles"
     assert manifest["version"] == 1
@@ -50,27 +59,28 @@ def test_the_manifest_says_what_was_done(folder):
 
 
 def test_another_setting_is_refused_and_named(folder):
-    open_store(folder, ABOUT).put(0, content(0))
+    keep(folder, 0)
     with pytest.raises(SettingsError, match="points_per_side was 16 and is 32"):
         open_store(folder, ABOUT | {"points_per_side": 32})
-    assert open_store(folder, ABOUT).finished() == {0}
+    assert finished(folder) == {0}
 
 
 def test_anew_throws_away_only_what_is_different(folder):
-    open_store(folder, ABOUT).put(0, content(0))
-    assert open_store(folder, ABOUT, anew=True).finished() == {0}
+    keep(folder, 0)
+    (folder / "a_labels.zarr").mkdir()  # of a result that was not complete
+    assert finished(folder, anew=True) == {0}
     other = ABOUT | {"points_per_side": 32}
-    assert open_store(folder, other, anew=True).finished() == set()
-    assert open_store(folder, other).finished() == set()
+    assert finished(folder, other, anew=True) == set()
+    assert finished(folder, other) == set()
+    assert not (folder / "a_labels.zarr").exists()
 
 
 def test_damaged_tiles_are_made_again(folder):
-    store = open_store(folder, ABOUT)
-    store.put(3, content(3))
-    store.put(4, content(4))
+    keep(folder, 3, 4)
     (folder / "000" / "000003.npz").write_bytes(b"half")
-    assert open_store(folder, ABOUT).finished() == {4}
-    assert open_store(folder, ABOUT).get(3) is None
+    assert finished(folder) == {4}
+    with open_store(folder, ABOUT) as store:
+        assert store.get(3) is None
 
 
 def test_foreign_folders_are_left_alone(folder):
@@ -83,10 +93,9 @@ def test_foreign_folders_are_left_alone(folder):
 
 
 def test_what_a_deletion_left_is_cleared(folder):
-    store = open_store(folder, ABOUT)
-    store.put(0, content(0))
+    keep(folder, 0)
     (folder / "manifest.json").unlink()  # a deletion that was cut off
-    assert open_store(folder, ABOUT).finished() == set()
+    assert finished(folder) == set()
 
 
 def test_removed_is_gone(folder):
@@ -95,11 +104,48 @@ def test_removed_is_gone(folder):
     store.remove()
     assert not folder.exists()
     assert store.get(0) is None
+    assert finished(folder) == set()  # and free for others
 
 
 def test_a_newer_format_is_not_touched(folder):
-    open_store(folder, ABOUT)
+    keep(folder)
     manifest = folder / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"version": 1', '"version": 2'))
     with pytest.raises(OutputError):
         open_store(folder, ABOUT, anew=True)
+
+
+@pytest.mark.parametrize("anew", [False, True])
+def test_tiles_belong_to_one_run_at_a_time(folder, anew):
+    with open_store(folder, ABOUT) as store:
+        store.put(0, content(0))
+        other = ABOUT | {"points_per_side": 32} if anew else ABOUT
+        with pytest.raises(OutputError, match="another process works on the same"):
+            open_store(folder, other, anew=anew)
+        assert store.finished() == {0}
+    assert finished(folder) == {0}
+
+
+def test_what_another_run_begins_during_a_deletion_is_its_own(folder, monkeypatch):
+    """The folder is free, and taken, between the deletion of its lock and its own."""
+    store = open_store(folder, ABOUT)
+    real, others = Path.rmdir, []
+
+    def rmdir(path):
+        if path == folder and not others:
+            others.append(open_store(folder, ABOUT))
+            others[0].put(7, content(7))
+        real(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rmdir", rmdir)
+        store.remove()
+    with others[0] as other:
+        assert other.finished() == {7}
+
+
+def test_a_refused_run_leaves_the_tiles_free(folder):
+    keep(folder, 0)
+    with pytest.raises(SettingsError):
+        open_store(folder, {"image": "b.tif"})
+    assert finished(folder) == {0}

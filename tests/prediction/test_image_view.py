@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from napari_sam.errors import Cancelled, PromptError
-from napari_sam.prediction.embedding_cache import LruCache
 from napari_sam.prediction.image_view import ImageView
 from napari_sam.prediction.predictor import SamPredictor
+from napari_sam.structures.lru_cache import LruCache
 from napari_sam.structures.mask_window import MaskWindow
 from napari_sam.structures.prompts import BoxPrompt, PointPrompt, PromptSet
 

@@ -17,7 +17,7 @@ def test_only_prompts_with_a_chosen_mask_are_drawn(tiny_sam, blobs, monkeypatch)
     draw = predictor.draw
 
     def counting(attended):
-        drawn.append(len(attended.predicted_iou))
+        drawn.append(tuple(attended.predicted_iou.shape))
         return draw(attended)
 
     monkeypatch.setattr(predictor, "draw", counting)
@@ -29,7 +29,8 @@ def test_only_prompts_with_a_chosen_mask_are_drawn(tiny_sam, blobs, monkeypatch)
     chosen = nothing.clone()
     chosen[2, 0] = chosen[2, 2] = chosen[0, 1] = True
     logits = answers.logits(chosen)
-    assert drawn == [2]
+    # One prompt with the one mask that was chosen, one with all of its masks.
+    assert drawn == [(1, 1), (1, 4)]
     monkeypatch.undo()
     every = [predictor.predict(embedding, [p], [1]).low_res_logits for p in POINTS_YX]
     expected = [every[0][1], every[2][0], every[2][2]]  # point by point

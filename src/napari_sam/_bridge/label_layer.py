@@ -9,7 +9,7 @@ writes old pixels over new objects.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -23,7 +23,8 @@ from napari_sam._bridge.label_pyramid import (
 )
 from napari_sam._bridge.paint_atoms import edits_between, edits_of_stroke
 from napari_sam._bridge.preview_layer import PLUGIN_NAME
-from napari_sam.errors import LabelsError
+from napari_sam.errors import LabelsError, OutputError
+from napari_sam.structures.array_blocks import highest_label
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from napari_sam._bridge.coordinates import PlaneMap
     from napari_sam.annotation.history import PlaneEdit
     from napari_sam.annotation.ports import PlaneKey
-    from napari_sam.structures.arrays import HalfOpenBox, LabelImage
+    from napari_sam.structures.arrays import BoolMask, HalfOpenBox, LabelImage
     from napari_sam.structures.labels import LabelEdit
 
 MAX_SCATTERED_PX = 4_000_000
@@ -151,13 +152,15 @@ class LayerLabelStore:
             If the layer is locked or not editable, or an id does not fit its dtype.
         """
         self._check_writable(edit)
-        rows, columns = np.nonzero(edit.old != edit.new)
-        if rows.size == 0:
+        is_changed = edit.old != edit.new
+        n_changed = int(np.count_nonzero(is_changed))
+        if n_changed == 0:
             return
         with self._writing():
             if self.layer.multiscale:
-                self._write_levels(key, edit, rows, columns)
-            elif rows.size <= MAX_SCATTERED_PX and not _is_lazy(self.layer.data):
+                self._write_levels(key, edit, is_changed)
+            elif n_changed <= MAX_SCATTERED_PX and not _is_lazy(self.layer.data):
+                rows, columns = np.nonzero(is_changed)
                 places = key.locate(rows + edit.box[0], columns + edit.box[1])
                 indices = tuple(
                     np.broadcast_to(np.asarray(place, dtype=np.intp), rows.shape)
@@ -165,21 +168,34 @@ class LayerLabelStore:
                 )
                 self.layer.data_setitem(indices, edit.new[rows, columns])
             else:
-                region = self.read(key, edit.box)
-                region[rows, columns] = edit.new[rows, columns]
-                self.layer.data[_window(key, edit.box)] = region
+                self.layer.data[_window(key, edit.box)] = self._changed(
+                    key, edit, is_changed
+                )
                 self.layer.refresh()
             forget_history(self.layer)
         if self._highest is not None:
             self._highest = max(self._highest, int(edit.new.max()))
 
-    def _write_levels(
-        self, key: PlaneKey, edit: LabelEdit, rows: Any, columns: Any
-    ) -> None:
-        """Write into every level."""
+    def _changed(self, key: PlaneKey, edit: LabelEdit, where: BoolMask) -> LabelImage:
+        """Return the labels of an edit's box as they are to be."""
         region = self.read(key, edit.box)
-        region[rows, columns] = edit.new[rows, columns]
-        write_levels(self.layer, key, edit.box, region)
+        np.copyto(region, edit.new, where=where, casting="same_kind")
+        return region
+
+    def _write_levels(self, key: PlaneKey, edit: LabelEdit, where: BoolMask) -> None:
+        """Write into every level, or into none."""
+        region = self._changed(key, edit, where)
+        try:
+            write_levels(self.layer, key, edit.box, region)
+        except OSError as error:
+            np.copyto(region, edit.old, where=where, casting="same_kind")
+            with suppress(OSError):
+                write_levels(self.layer, key, edit.box, region)
+            msg = (
+                f"The labels of {self.layer.name!r} cannot be written: "
+                f"{error.strerror or error}. Make room on the disk and try again."
+            )
+            raise OutputError(msg) from error
 
     def _check_writable(self, edit: LabelEdit) -> None:
         layer = self.layer
@@ -342,13 +358,6 @@ def check_alignment(layer: Labels, plane_map: PlaneMap) -> None:
                 "translation or rotation differ. Choose another one or a new one."
             )
             raise LabelsError(msg)
-
-
-def highest_label(data: Any) -> int:
-    """Largest id in an array of labels; reads lazy arrays piece by piece."""
-    if isinstance(data, np.ndarray):
-        return max(int(data.max(initial=0)), 0)
-    return max((int(np.asarray(piece).max(initial=0)) for piece in data), default=0)
 
 
 def _window(key: PlaneKey, box: HalfOpenBox) -> tuple[Any, ...]:

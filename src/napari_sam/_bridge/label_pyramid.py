@@ -18,6 +18,7 @@ import numpy as np
 
 from napari_sam.io.labels_zarr import create_labels
 from napari_sam.io.user_data import user_data_folder
+from napari_sam.structures.label_levels import showing_pixels
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -103,8 +104,6 @@ def write_levels(
 ) -> None:
     """Write labels into all levels, and draw what of it is on screen.
 
-    Each pixel of a coarser level shows the label in the middle of what it covers.
-
     Parameters
     ----------
     layer : napari.layers.Labels
@@ -116,17 +115,23 @@ def write_levels(
     labels : (y1 - y0, x1 - x0) array
         What is to be there.
     """
-    full = layer.data[0].shape
-    for number, level in enumerate(layer.data):
-        rows, from_rows = _samples(full, level.shape, key.axes[0], box[0], box[2])
-        columns, from_columns = _samples(full, level.shape, key.axes[1], box[1], box[3])
-        if not (len(from_rows) and len(from_columns)):
-            continue
+    levels = list(layer.data)
+    rows, columns = slice(box[0], box[2]), slice(box[1], box[3])
+    for number, level in enumerate(levels):
+        if number:
+            finer = levels[number - 1].shape
+            (rows, from_rows), (columns, from_columns) = (
+                showing_pixels(finer[axis], level.shape[axis], old.start, old.stop)
+                for axis, old in zip(key.axes, (rows, columns), strict=True)
+            )
+            labels = labels[np.ix_(from_rows, from_columns)]
+        if not labels.size:
+            return
         place = list(key.locate(rows, columns))
         for axis, index in enumerate(place):
             if isinstance(index, int):  # levels may be coarser along other axes, too
-                place[axis] = index * level.shape[axis] // full[axis]
-        level[tuple(place)] = labels[np.ix_(from_rows, from_columns)]
+                place[axis] = index * level.shape[axis] // levels[0].shape[axis]
+        level[tuple(place)] = labels
         if number == layer.data_level:
             _draw(layer, level, tuple(place))
 
@@ -171,21 +176,3 @@ def _draw_part(layer: Labels, level: np.ndarray, place: tuple[Any, ...]) -> bool
     layer._updated_slice = tuple(updated)  # noqa: SLF001
     layer._partial_labels_refresh()  # noqa: SLF001
     return True
-
-
-def _samples(
-    full: tuple[int, ...], coarse: tuple[int, ...], axis: int, start: int, stop: int
-) -> tuple[slice, np.ndarray]:
-    """Pixels of a coarser level whose middle lies in a range, and these middles.
-
-    The middles are counted from the beginning of the range.
-    """
-    factor = full[axis] / coarse[axis]
-    first = max(0, int(start / factor) - 1)
-    last = min(coarse[axis], int(stop / factor) + 2)
-    middles = ((np.arange(first, last) + 0.5) * factor).astype(np.intp)
-    is_inside = np.flatnonzero((middles >= start) & (middles < stop))
-    if not len(is_inside):
-        return slice(0, 0), is_inside
-    begin = first + int(is_inside[0])
-    return slice(begin, begin + len(is_inside)), middles[is_inside] - start

@@ -9,6 +9,7 @@ import numpy as np
 
 from napari_sam._bridge.label_pyramid import make_levels
 from napari_sam._bridge.preview_layer import PLUGIN_NAME
+from napari_sam.structures.label_levels import sampled_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,22 +116,20 @@ def _blocks(shape: tuple[int, int]) -> Iterator[HalfOpenBox]:
 
 
 def _fill(finer: Any, coarser: Any, plane: PlaneKey) -> None:
-    """Make a plane of a level of the level before, which has twice its sides.
-
-    Each pixel shows the label in the middle of what it covers.
-    """
-    rows, columns = (coarser.shape[axis] for axis in plane.axes)
-    limits = [finer.shape[axis] for axis in plane.axes]
-    for y0, x0, y1, x1 in _blocks((rows, columns)):
-        bottom, right = min(2 * y1, limits[0]), min(2 * x1, limits[1])
-        read = finer[plane.locate(slice(2 * y0, bottom), slice(2 * x0, right))]
-        if not read.any():
-            continue
-        places = [
-            np.minimum(2 * np.arange(stop - start) + 1, length - 1)
-            for start, stop, length in ((y0, y1, len(read)), (x0, x1, read.shape[1]))
+    """Make a plane of a level of the level before."""
+    lengths = [(finer.shape[axis], coarser.shape[axis]) for axis in plane.axes]
+    for y0, x0, y1, x1 in _blocks((lengths[0][1], lengths[1][1])):
+        rows = sampled_pixels(*lengths[0], y0, y1)
+        columns = sampled_pixels(*lengths[1], x0, x1)
+        read = finer[
+            plane.locate(
+                slice(int(rows[0]), int(rows[-1]) + 1),
+                slice(int(columns[0]), int(columns[-1]) + 1),
+            )
         ]
-        coarser[plane.locate(slice(y0, y1), slice(x0, x1))] = read[np.ix_(*places)]
+        if read.any():
+            shown = read[np.ix_(rows - rows[0], columns - columns[0])]
+            coarser[plane.locate(slice(y0, y1), slice(x0, x1))] = shown
 
 
 def _table(

@@ -50,6 +50,17 @@ class Work:
         )
 
     @property
+    def tiles(self) -> Path:
+        """Folder of the finished tiles until the result is complete."""
+        return self.labels.with_name(f"{self.labels.name.removesuffix(_LABELS)}_tiles")
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether a run in tiles was ended when its table was there, but no labels."""
+        has_labels = self.labels.exists() or self.large_labels.exists()
+        return self.tiles.is_dir() and self.table.exists() and not has_labels
+
+    @property
     def is_done(self) -> bool:
         """Whether labels and table are there."""
         has_labels = self.labels.exists() or self.large_labels.exists()
@@ -122,7 +133,11 @@ def plan_outputs(inputs: Sequence[Path], out: Path, existing: Existing) -> list[
         return works
     if existing is Existing.SKIP:
         return [work for work in works if not work.is_done]
-    results = ((work.labels, work.large_labels, work.table) for work in works)
+    results = (
+        (work.labels, work.large_labels, work.table)
+        for work in works
+        if not work.is_cut_off
+    )
     for path in (path for paths in results for path in paths):
         if path.exists():
             msg = (

@@ -173,7 +173,8 @@ def segment(
         str | None,
         typer.Option(
             metavar="ADDRESS",
-            help="Work on the machines of a dask.distributed cluster.",
+            help="Work on the machines of a dask.distributed cluster; with --device "
+            "auto each worker takes the best device of its machine.",
             rich_help_panel=_GRID,
         ),
     ] = None,

@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from napari_sam.io.open_image import open_image
+from napari_sam.io.open_image import open_image, split_path
+from napari_sam.io.zarr_images import is_zarr, open_zarr
 
 if TYPE_CHECKING:
     from napari_sam.io.image_file import ImageFile
@@ -43,6 +45,36 @@ class PixelsOfTile:
         )
 
 
+class FileStamp(NamedTuple):
+    """What changes when a file is replaced: size in bytes, time of change in ns."""
+
+    n_bytes: int
+    changed_ns: int
+
+
+def stamp_of(path: str | Path) -> FileStamp:
+    """Look at the file of an image without reading it.
+
+    Parameters
+    ----------
+    path : str or Path
+        As for `open_image`. Of a zarr folder, whose chunks may be millions of files,
+        it is the metadata file of the array that is read.
+
+    Raises
+    ------
+    OSError
+        If it is gone.
+    """
+    file, inside = split_path(path)
+    if is_zarr(file):
+        array = file / str(open_zarr(file, inside).levels[0].path)
+        names = ("zarr.json", ".zarray")
+        file = next((array / n for n in names if (array / n).is_file()), file)
+    status = file.stat()
+    return FileStamp(status.st_size, status.st_mtime_ns)
+
+
 @dataclass(frozen=True)
 class FilePixels:
     """A `PlanePixels` that travels as the place of its file.
@@ -55,11 +87,19 @@ class FilePixels:
         As the user states them.
     index : tuple of int
         Which plane.
+    stamp : FileStamp
+        Of the file where this was made: a process that has an older file of the same
+        name open opens it anew.
     """
 
     path: str
     axes: str | None
     index: tuple[int, ...]
+    stamp: FileStamp = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Look at the file; this is not repeated where the object travels to."""
+        object.__setattr__(self, "stamp", stamp_of(self.path))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -82,10 +122,10 @@ class FilePixels:
 
     @property
     def _plane(self) -> ArrayPixels:
-        return _opened(self.path, self.axes).plane_pixels(self.index)
+        return _opened(self.path, self.axes, self.stamp).plane_pixels(self.index)
 
 
 @lru_cache(maxsize=4)
-def _opened(path: str, axes: str | None) -> ImageFile:
-    """Open a file once per process."""
+def _opened(path: str, axes: str | None, stamp: FileStamp) -> ImageFile:
+    """Open a file once per process, and again when it was replaced."""
     return open_image(path, axes=axes)

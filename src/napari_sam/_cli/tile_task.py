@@ -12,7 +12,7 @@ import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +40,7 @@ class ModelReference:
     digest : str
         SHA-256 of the weights file; what a worker loads must have it.
     device : str
+        As for `load_model`; ``"auto"`` is the best that each worker has.
     precision : str or None
         As for `load_model`.
     """
@@ -96,6 +97,12 @@ class ModelHost:
         default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="model")
     )
 
+    def __post_init__(self) -> None:
+        """Make what answers for all tiles: what it prepares once serves them all."""
+        from napari_sam.prediction.predictor import SamPredictor
+
+        self._predictor = SamPredictor(self.model)
+
     def segment(self, task: TileTask) -> bytes:
         """Find the objects of a tile; see `napari_sam.io.tile_file` for the bytes.
 
@@ -127,7 +134,7 @@ class ModelHost:
             AutomaticMaskGenerator,
         )
 
-        generator = AutomaticMaskGenerator(self.model, **grid)
+        generator = AutomaticMaskGenerator(self._predictor, **grid)
         return self._thread.submit(generator.generate, rgb, **options).result()
 
     def close(self) -> None:
@@ -193,7 +200,11 @@ def segment_on_worker(
 def finds_weights(reference: ModelReference) -> bool:
     """Tell whether this process finds a model's weights by their name."""
     path = _weights_path(reference)
-    return path is not None and path.is_file() and _digest(path) == reference.digest
+    if path is None or not path.is_file():
+        return False
+    status = path.stat()
+    digest = _digest(path, status.st_size, status.st_mtime_ns)
+    return digest == reference.digest
 
 
 def weights_bytes(reference: ModelReference) -> bytes:
@@ -219,21 +230,29 @@ def _load(reference: ModelReference, weights: bytes | None) -> Sam:
         "dtype": reference.precision,
     }
     if finds_weights(reference):
-        return load_model(reference.name, checkpoint=reference.checkpoint, **options)
-    if weights is None:
+        path = reference.checkpoint
+        model = load_model(reference.name, checkpoint=path, **options)
+    elif weights is None:
         msg = (
             f"A worker does not find the weights of the model {reference.name!r} "
             f"(SHA-256 {reference.digest[:12]}...). Put them into its weights folder, "
             "or repeat the command: workers that are there at its start get them."
         )
         raise WeightsError(msg)
-    if hashlib.sha256(weights).hexdigest() != reference.digest:
-        msg = f"The weights of the model {reference.name!r} arrived damaged."
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            sent = Path(folder) / f"{reference.name}.weights"
+            sent.write_bytes(weights)
+            model = load_model(reference.name, checkpoint=sent, **options)
+    if model.digest != reference.digest:
+        msg = (
+            f"The weights of the model {reference.name!r} that were loaded (SHA-256 "
+            f"{(model.digest or '')[:12]}...) are not those of this run "
+            f"({reference.digest[:12]}...): they arrived damaged, or their file was "
+            "replaced meanwhile. Repeat the command."
+        )
         raise WeightsError(msg)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"{reference.name}.weights"
-        path.write_bytes(weights)
-        return load_model(reference.name, checkpoint=path, **options)
+    return model
 
 
 def _weights_path(reference: ModelReference) -> Path | None:
@@ -244,7 +263,8 @@ def _weights_path(reference: ModelReference) -> Path | None:
     return store.find(reference.name)
 
 
-@cache
-def _digest(path: Path) -> str:
+@lru_cache(maxsize=16)
+def _digest(path: Path, n_bytes: int, changed_ns: int) -> str:
+    """Hash a file; size and time of change tell whether it is still the same."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -64,6 +64,8 @@ def run_tiles(
             bar.stop()
             tell_stopped(batch.failures, batch.finished, out, batch.kept)
             raise
+        finally:
+            batch.close()
     raise_failures(batch.failures, len(works))
 
 
@@ -105,6 +107,11 @@ class _TiledBatch:
                 self._bar.update(task, completed=file.n_done)
                 if file.is_complete:
                     self._finish(number)
+
+    def close(self) -> None:
+        """Let other processes work on what is not finished."""
+        for file, _ in self._open.values():
+            file.close()
 
     def _tasks(self) -> Iterator[TileTask]:
         """Yield the tiles of one file after the other, opened when it is its turn."""
@@ -158,6 +165,7 @@ class _TiledBatch:
         self._close(number)
 
     def _close(self, number: int) -> None:
-        _, task = self._open.pop(number)
+        file, task = self._open.pop(number)
+        file.close()
         self._bar.remove_task(task)
         self._bar.advance(self._total)

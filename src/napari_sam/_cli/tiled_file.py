@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_sam import __version__
 from napari_sam._cli.segment_file import FileResult, blank_notice, check_axes
-from napari_sam._cli.tile_pixels import FilePixels, PixelsOfTile
+from napari_sam._cli.tile_pixels import FilePixels, PixelsOfTile, stamp_of
 from napari_sam._cli.tile_task import TileTask
 from napari_sam._cli.tiled_result import ResultWriter
+from napari_sam.errors import ImageError, OutputError
 from napari_sam.io.open_image import open_image, split_path
 from napari_sam.io.tile_file import decode_tile
 from napari_sam.io.tile_store import TileStore, open_store
+from napari_sam.structures.image_digest import image_digest
 from napari_sam.structures.settings import LabelSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
+    from collections.abc import Container, Iterator, Mapping
 
     from napari_sam._cli.inputs import Work
     from napari_sam._cli.tile_task import ModelReference
@@ -120,7 +122,7 @@ class TiledFile:
     SettingsError
         If tiles of another run are there.
     OutputError
-        If they cannot be written.
+        If they cannot be written, or another process works on them.
     """
 
     def __init__(self, number: int, work: Work, options: TiledOptions) -> None:
@@ -136,7 +138,7 @@ class TiledFile:
         self._store: TileStore | _Memory = _Memory()
         if self.n_tiles > 1 or self._image.is_lazy:
             n_cached = max(256, 6 * len(self._plan.columns))
-            folder = tiles_folder(work)
+            folder = work.tiles
             about = _about(self._image, self._plan, options)
             self._store = open_store(
                 folder, about, anew=options.anew, n_cached=n_cached
@@ -192,12 +194,9 @@ class TiledFile:
         Raises
         ------
         OutputError
-            If a result cannot be written; the tiles stay.
+            If a result cannot be written, or a finished tile is gone; the tiles stay.
         """
-        scratch = tiles_folder(self.work)
-        writer = ResultWriter(
-            self.work, self._image, scratch, replaces=self._options.anew
-        )
+        writer = ResultWriter(self.work, self._image, self.work.tiles)
         notices: list[str] = []
         for plane, index in enumerate(np.ndindex(self._image.stack_shape)):
             painting = self._join(plane)
@@ -211,10 +210,14 @@ class TiledFile:
         notices = [*self._image.notices, *notices]
         return FileResult(writer.n_objects, notices, writer.labels_path)
 
+    def close(self) -> None:
+        """Let other processes work on this file; finished tiles stay."""
+        self._store.close()
+
     def _join(self, plane: int) -> TilePainting:
         from napari_sam.prediction.tile_run import join_tiles
 
-        results = _PlaneResults(self._store, plane * len(self._plan))
+        results = _PlaneResults(self._store, plane * len(self._plan), self._done)
         return join_tiles(self._plan, results, self._options.labels)
 
     def _shown(self, index: tuple[int, ...]) -> ShownTiles:
@@ -248,18 +251,13 @@ class TiledFile:
         return shown
 
 
-def tiles_folder(work: Work) -> Path:
-    """Return where the finished tiles of a file are kept until it is complete."""
-    name = work.labels.name.removesuffix("_labels.tif")
-    return work.labels.with_name(f"{name}_tiles")
-
-
 def _about(image: ImageFile, plan: TilePlan, options: TiledOptions) -> dict[str, Any]:
     """Return what tiles of two runs must share to be mixed."""
     labels = dataclasses.asdict(options.labels)
     grid = {k: v for k, v in options.grid.items() if k not in _WITHOUT_EFFECT}
     rule = options.rule
     return {
+        "version": __version__,
         "image": _identity(image),
         "axes": image.axes,
         "shape": [*image.stack_shape, *image.plane_shape],
@@ -275,31 +273,43 @@ def _about(image: ImageFile, plan: TilePlan, options: TiledOptions) -> dict[str,
 
 
 def _identity(image: ImageFile) -> dict[str, Any]:
-    """Tell a file from others without reading it: by size and time of change."""
-    path, inside = split_path(image.path)
-    if path.is_dir():
-        # The metadata of a zarr folder; its chunks may be millions of files.
-        names = ("zarr.json", ".zarray", ".zgroup")
-        path = next((path / n for n in names if (path / n).is_file()), path)
-    status = path.stat()
+    """Tell an image from others without reading much of it."""
+    try:
+        stamp = stamp_of(image.path)
+    except OSError as error:
+        msg = f"{image.path} is gone: {error.strerror or error}."
+        raise ImageError(msg) from error
+    n_plane_axes = 2 if image.axes.endswith("X") else 3
     return {
         "name": image.path.name,
-        "place": inside,
-        "bytes": status.st_size,
-        "changed_ns": status.st_mtime_ns,
+        "place": split_path(image.path)[1],
+        "bytes": stamp.n_bytes,
+        "changed_ns": stamp.changed_ns,
         "dtype": str(image.data.dtype),
+        # The pixels of a zarr folder change without its metadata.
+        "sample": image_digest(image.data, n_plane_axes),
     }
 
 
 class _PlaneResults:
     """The tiles of one plane among those of a file."""
 
-    def __init__(self, store: TileStore | _Memory, first: int) -> None:
+    def __init__(
+        self, store: TileStore | _Memory, first: int, done: Container[int]
+    ) -> None:
         self._store = store
         self._first = first
+        self._done = done
 
     def get(self, number: int, /) -> TileResult | None:
-        return self._store.get(self._first + number)
+        found = self._store.get(self._first + number)
+        if found is None and self._first + number in self._done:
+            msg = (
+                f"Tile {self._first + number} was finished and is gone: something has "
+                "deleted it. Repeat the command, which makes it again."
+            )
+            raise OutputError(msg)
+        return found
 
 
 class _Memory:
@@ -320,3 +330,6 @@ class _Memory:
 
     def remove(self) -> None:
         self._content.clear()
+
+    def close(self) -> None:
+        """Nothing is open."""

@@ -51,8 +51,6 @@ class ResultWriter:
         What was segmented.
     scratch : Path
         Folder for what is not complete yet, on the disk of the results.
-    replaces : bool
-        Whether older results may be replaced.
 
     Attributes
     ----------
@@ -62,9 +60,7 @@ class ResultWriter:
         On the planes so far.
     """
 
-    def __init__(
-        self, work: Work, image: ImageFile, scratch: Path, *, replaces: bool
-    ) -> None:
+    def __init__(self, work: Work, image: ImageFile, scratch: Path) -> None:
         self._work = work
         self._image = image
         self._tables: list[tuple[dict[str, int], ObjectTable, list[float]]] = []
@@ -73,9 +69,7 @@ class ResultWriter:
         is_large = math.prod(shape) > LARGE_PX
         if is_large or is_zarr(split_path(work.source)[0]):
             self.labels_path = work.large_labels
-            self._target: _Target = _ZarrTarget(
-                work.large_labels, image, scratch, replaces=replaces
-            )
+            self._target: _Target = _ZarrTarget(work.large_labels, image, scratch)
         else:
             self.labels_path = work.labels
             self._target = _TiffTarget(work.labels, image)
@@ -104,15 +98,18 @@ class ResultWriter:
         self.n_objects += len(painting)
 
     def finish(self) -> None:
-        """Make both results appear under their names.
+        """Make both results appear under their names, in place of older ones.
+
+        Labels come last: as long as they are missing, a run is not done.
 
         Raises
         ------
         OutputError
             If they cannot be written.
         """
-        self._target.finish()
+        self._target.complete()
         write_table(self._work.table, self._rows(), table_columns(self._image))
+        self._target.finish()
 
     def _rows(self) -> Iterator[dict[str, Any]]:
         """Yield a row per object, as they are numbered."""
@@ -137,6 +134,10 @@ class _Target(Protocol):
         """Write a block of a plane that was 0 so far."""
         ...
 
+    def complete(self) -> None:
+        """Do what takes long once all is written."""
+        ...
+
     def finish(self) -> None:
         """Make the result appear."""
         ...
@@ -157,6 +158,9 @@ class _TiffTarget:
         place: tuple[int | slice, ...] = (*index, slice(y0, y1), slice(x0, x1))
         self._labels[place] = labels
 
+    def complete(self) -> None:
+        """Nothing is missing."""
+
     def finish(self) -> None:
         write_labels(
             self._path,
@@ -170,11 +174,8 @@ class _TiffTarget:
 class _ZarrTarget:
     """Labels on disk, under another name until they are complete."""
 
-    def __init__(
-        self, path: Path, image: ImageFile, scratch: Path, *, replaces: bool
-    ) -> None:
+    def __init__(self, path: Path, image: ImageFile, scratch: Path) -> None:
         self._path = path
-        self._replaces = replaces
         self._labels = create_labels(
             scratch / path.name,
             (*image.stack_shape, *image.plane_shape),
@@ -189,10 +190,13 @@ class _ZarrTarget:
     ) -> None:
         self._labels.write(box, labels, index)
 
-    def finish(self) -> None:
+    def complete(self) -> None:
         self._labels.finish()
+
+    def finish(self) -> None:
         try:
-            if self._replaces and is_zarr(self._path):
+            # That it may be replaced was asked before the work.
+            if is_zarr(self._path):
                 shutil.rmtree(self._path)
             self._labels.path.rename(self._path)
         except OSError as error:

@@ -175,6 +175,10 @@ class CandidatePanel(QWidget):
 
     def _area_text(self, area_px: int) -> str:
         if self._pixel_area_um2 is None:
+            # The buttons are narrow: large areas in thousands or millions.
+            for least, unit, name in ((10**7, 10**6, "M"), (10**5, 10**3, "k")):
+                if area_px >= least:
+                    return f"{area_px / unit:,.0f}{name} px"
             return f"{area_px:,} px"
         return f"{area_px * self._pixel_area_um2:,.4g} µm²"
 

@@ -9,7 +9,6 @@ same memory: what comes is copied in, what goes is copied out.
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -17,9 +16,10 @@ import torch
 from torch import Tensor
 
 from napari_sam.acceleration.batched_decoding import BatchedDecoding, BatchedImage
+from napari_sam.structures.lru_cache import LruCache
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
 
     from napari_sam.acceleration.batched_decoding import BatchedAttended
     from napari_sam.acceleration.decoding import Prompts
@@ -112,9 +112,8 @@ class Replays:
     ) -> None:
         self._work = work
         self._record = record
-        self._max_kept = max_kept
-        self._seen: set[object] = set()
-        self._kept: OrderedDict[object, Recording] = OrderedDict()
+        self._seen: set[Hashable] = set()
+        self._kept: LruCache[Recording] = LruCache(max_kept)
         self._is_off = False
         self._lock = Lock()  # the memory of a recording is for one caller at a time
 
@@ -122,9 +121,9 @@ class Replays:
         """Do the work; what is returned belongs to the caller."""
         key = tuple((tensor.shape, tensor.dtype, tensor.device) for tensor in inputs)
         with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return _replay(self._kept[key], inputs)
+            recording = self._kept.get(key)
+            if recording is not None:
+                return _replay(recording, inputs)
             outputs = self._work(*inputs)
             if key in self._seen and not self._is_off:
                 self._try(key, inputs, outputs)
@@ -132,7 +131,7 @@ class Replays:
             return outputs
 
     def _try(
-        self, key: object, inputs: tuple[Tensor, ...], expected: tuple[Tensor, ...]
+        self, key: Hashable, inputs: tuple[Tensor, ...], expected: tuple[Tensor, ...]
     ) -> None:
         """Make a recording, and keep it if it answers as the work did."""
         try:
@@ -149,9 +148,7 @@ class Replays:
             self._kept.clear()
             logger.warning("Clicks are not recorded as CUDA graphs: %s", reason)
             return
-        self._kept[key] = recording
-        if len(self._kept) > self._max_kept:
-            self._kept.popitem(last=False)
+        self._kept.put(key, recording)
 
 
 def _replay(recording: Recording, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

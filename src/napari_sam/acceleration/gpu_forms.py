@@ -14,8 +14,8 @@ import torch
 
 from napari_sam.acceleration.batched_decoding import is_batched
 from napari_sam.acceleration.cuda_graph import GraphedDecoding
-from napari_sam.acceleration.engine import state_of
 from napari_sam.acceleration.fused_encoder import FusedViT
+from napari_sam.acceleration.model_state import state_of
 from napari_sam.acceleration.proof import ProvenDecoding, ProvenEncoding
 from napari_sam.modeling.image_encoder_vit import ImageEncoderViT
 

@@ -201,11 +201,10 @@ class LowRankPlaces:
         scores = table_keys.new_empty(
             len(table_keys) * n_tokens, n_prompts, table_keys.shape[-1]
         )
-        inverse = self.inverse if len(rows) == self._n_prompts else self.inverse[rows]
         self._score(q, table_keys, position, shares, keys, scores, rows)
         heads = self._heads(scores)
         _to_shares(heads, dim=-1)
-        scores.mul_(inverse)
+        scores.mul_(self._inverse_of(rows))
         found = torch.bmm(heads, table_values).view(-1, n_tokens, n_prompts, self._d)
         mixed = shares.new_empty(n_prompts, len(scores), len(shares))
         for b, row in enumerate(rows):
@@ -236,8 +235,7 @@ class LowRankPlaces:
         folded = (mine @ theirs).flatten(1, 2)  # (b, H t, rows of shares)
         for b, row in enumerate(rows):
             out[:, b].addmm_(folded[b], shares[:, row])
-        inverse = self.inverse if len(rows) == self._n_prompts else self.inverse[rows]
-        out.mul_(inverse)
+        out.mul_(self._inverse_of(rows))
         heads.baddbmm_(by_head, position)
 
     def _given(self, v: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -274,6 +272,11 @@ class LowRankPlaces:
             rows = torch.cat([part[b] for part in given])  # (rows, C)
             places.addmm_(rows.T, self.shares[:n_rows, b, chosen])
             variance[b, chosen] = places.square().mean(dim=0)
+
+    def _inverse_of(self, rows: list[int]) -> Tensor:
+        """Return 1 / sigma of prompts `rows`, (b, N); no copy where they are all."""
+        is_all = rows == list(range(self._n_prompts))
+        return self.inverse if is_all else self.inverse[rows]
 
     @property
     def _d(self) -> int:

@@ -9,13 +9,14 @@ cells along a side of the grid, C channels.
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from napari_sam.acceleration.spatial_maps import Centres
+from napari_sam.structures.lru_cache import LruCache
 
 if TYPE_CHECKING:
     from napari_sam.acceleration.spatial_maps import SpatialMaps
@@ -47,7 +48,7 @@ class PointWindows:
         self._grid_size = grid_size
         self._stride = stride
         self._counts: Counter[_Offset] = Counter()
-        self._made: OrderedDict[_Offset, Tensor] = OrderedDict()
+        self._made: LruCache[Tensor] = LruCache(_MAX_MAPS)
 
     def find(self, point_xy: Tensor) -> Tensor | None:
         """Return the dense prompt of one foreground point, less its constant part.
@@ -74,10 +75,7 @@ class PointWindows:
             if not self._is_frequent(offset):
                 return None
             whole = self._make(across, down)
-            self._made[offset] = whole
-            if len(self._made) > _MAX_MAPS:
-                self._made.popitem(last=False)
-        self._made.move_to_end(offset)
+            self._made.put(offset, whole)
         top, left = size - 1 - row, size - 1 - column
         return whole[top : top + size, left : left + size]
 

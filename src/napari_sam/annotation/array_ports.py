@@ -9,7 +9,7 @@ import numpy as np
 
 from napari_sam.annotation.ports import PlaneKey
 from napari_sam.errors import ImageError, LabelsError
-from napari_sam.structures.array_blocks import block_slices
+from napari_sam.structures.array_blocks import highest_label
 from napari_sam.structures.image_digest import image_digest
 from napari_sam.structures.plane_pixels import ArrayPixels
 
@@ -145,7 +145,7 @@ class ArrayLabels:
             raise LabelsError(msg)
         self.array = array
         self._keeps_existing = keeps_existing
-        self._highest = _highest_label(array) if highest_id is None else highest_id
+        self._highest = highest_label(array) if highest_id is None else highest_id
 
     @classmethod
     def like(cls, image: ArrayImage) -> ArrayLabels:
@@ -189,13 +189,3 @@ class ArrayLabels:
         new = np.where(edit.old != edit.new, edit.new, now).astype(now.dtype)
         self.array[key.locate(slice(y0, y1), slice(x0, x1))] = new
         self._highest = max(self._highest, int(edit.new.max(initial=0)))
-
-
-def _highest_label(array: Any) -> int:
-    """Return the highest label, 0 if there is none above, block by block."""
-    if isinstance(array, np.ndarray):
-        return max(int(array.max(initial=0)), 0)
-    return max(
-        (int(np.asarray(array[place]).max(initial=0)) for place in block_slices(array)),
-        default=0,
-    )

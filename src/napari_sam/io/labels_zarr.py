@@ -2,8 +2,8 @@
 """Label images past memory: zarr folders with OME-Zarr 0.5 metadata, filled by boxes.
 
 The layout is that of an OME-Zarr label image: a zarr format 3 group with the arrays
-``0`` (full resolution), ``1``, ``2`` and so on, each with every second row and column
-of the one before. Chunks without an object are not stored.
+``0`` (full resolution), ``1``, ``2`` and so on, each with half the rows and columns of
+the one before. Chunks without an object are not stored.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from napari_sam.io.labels_tiff import MAX_PLANE_AXES, ome_axes
 from napari_sam.io.stored_array import DAMAGE, damage_text
 from napari_sam.io.zarr_images import is_zarr
 from napari_sam.structures.array_blocks import block_slices
+from napari_sam.structures.label_levels import sampled_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -275,13 +276,20 @@ def _empty_half(group: Any, name: str, finer: Any) -> Any:
 
 
 def _halved(group: Any, name: str, finer: Any) -> Any:
-    """Write every second row and column of a level as the next one."""
+    """Write a level as the next one."""
     level = _empty_half(group, name, finer)
     for place in block_slices(level):
-        rows, columns = (slice(2 * s.start, 2 * s.stop, 2) for s in place[-2:])
-        labels = finer[(*place[:-2], rows, columns)]
+        rows, columns = (
+            sampled_pixels(finer.shape[axis], level.shape[axis], part.start, part.stop)
+            for axis, part in zip((-2, -1), place[-2:], strict=True)
+        )
+        around = (
+            slice(int(rows[0]), int(rows[-1]) + 1),
+            slice(int(columns[0]), int(columns[-1]) + 1),
+        )
+        labels = np.asarray(finer[(*place[:-2], *around)])
         if labels.any():
-            level[place] = labels
+            level[place] = labels[..., rows - rows[0], :][..., columns - columns[0]]
     return level
 
 
@@ -300,7 +308,7 @@ def _metadata(
         "axes": axes,
         "datasets": [_dataset("0", scale)],
         "type": "nearest",
-        "metadata": {"description": "Every second row and column of the level before."},
+        "metadata": {"description": "The label in the middle of two rows and columns."},
     }
     return {"version": _VERSION, "multiscales": [image], "image-label": {}}
 

@@ -9,43 +9,63 @@
         000/000012.npz           tile 12 (see `napari_sam.io.tile_file`), a thousand
                                  tiles a folder
 
+        .lock                    held by the process that works on them
+
 Every file appears complete or not at all, so that whatever ends a run, the tiles that
 were finished are there.
 """
 
 import json
+import os
 import shutil
+import sys
 from collections import OrderedDict
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Self
 
 from napari_sam.errors import ImageError, OutputError, SettingsError
 from napari_sam.io.atomic import written_atomically
+from napari_sam.io.file_lock import try_lock
 from napari_sam.io.tile_file import decode_tile
 from napari_sam.structures.tile_result import TileResult
 
 FORMAT = "napari-sam tiles"
 VERSION = 1
 _MANIFEST = "manifest.json"
+_LOCK = ".lock"
+_LOCK_TRIES = 10
 _PER_FOLDER = 1000
 
 
 class TileStore:
-    """Results of the tiles of one plane.
+    """Results of the tiles of a file, for one process at a time.
+
+    Made by `open_store`; to be closed, or used in a ``with`` statement.
 
     Parameters
     ----------
     folder : Path
-        Where they lie; see `open_store`.
+        Where they lie.
+    lock : file
+        Locked as long as it is open.
     n_cached : int
         How many results are kept in memory.
     """
 
-    def __init__(self, folder: Path, n_cached: int = 1024) -> None:
+    def __init__(self, folder: Path, lock: IO[bytes], n_cached: int = 1024) -> None:
         self._folder = folder
+        self._lock = lock
         self._n_cached = n_cached
         self._cache: OrderedDict[int, TileResult] = OrderedDict()
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Close."""
+        self.close()
 
     @property
     def folder(self) -> Path:
@@ -109,7 +129,7 @@ class TileStore:
             temporary.write_bytes(content)
 
     def remove(self) -> None:
-        """Delete the folder: the result of the run is complete.
+        """Delete the folder and close: the result of the run is complete.
 
         Raises
         ------
@@ -117,7 +137,18 @@ class TileStore:
             If that does not succeed.
         """
         self._cache.clear()
-        _remove(self._folder)
+        _clear(self._folder)
+        if sys.platform == "win32":  # where open files cannot be deleted
+            self.close()
+        # What another process has begun there in the meantime is its own.
+        with suppress(OSError):
+            (self._folder / _LOCK).unlink(missing_ok=True)
+            self._folder.rmdir()
+        self.close()
+
+    def close(self) -> None:
+        """Let others work on these tiles; what is finished stays."""
+        self._lock.close()
 
     def _path(self, number: int) -> Path:
         return self._folder / f"{number // _PER_FOLDER:03d}" / f"{number:06d}.npz"
@@ -148,7 +179,8 @@ def open_store(
     SettingsError
         If the folder holds such tiles, and they are not to be thrown away.
     OutputError
-        If it cannot be written, or is something else.
+        If it cannot be written, is something else, or another process (or another
+        store of this one) works on it.
     """
     if folder.exists() and not _is_ours(folder):
         msg = (
@@ -157,17 +189,54 @@ def open_store(
         )
         raise OutputError(msg)
     wanted = json.loads(json.dumps(about))
+    lock = _locked(folder)
+    try:
+        _prepare(folder, wanted, anew=anew)
+    except BaseException:
+        lock.close()
+        raise
+    return TileStore(folder, lock, n_cached)
+
+
+def _prepare(folder: Path, wanted: dict[str, Any], *, anew: bool) -> None:
+    """Make a folder one of the tiles that are wanted."""
     manifest = folder / _MANIFEST
     there = _read(manifest)
-    if there is not None and there != wanted and not anew:
+    if there == wanted:
+        return
+    if there is not None and not anew:
         raise SettingsError(_difference(there, wanted, folder))
-    if there != wanted:
-        if folder.exists():
-            _remove(folder)
-        content = {"format": FORMAT, "version": VERSION, "about": wanted}
-        with written_atomically(manifest) as temporary:
-            temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
-    return TileStore(folder, n_cached)
+    _clear(folder)
+    content = {"format": FORMAT, "version": VERSION, "about": wanted}
+    with written_atomically(manifest) as temporary:
+        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+def _locked(folder: Path) -> IO[bytes]:
+    """Make a folder if it is missing, and take it for this process."""
+    path = folder / _LOCK
+    for _ in range(_LOCK_TRIES):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            file = path.open("ab")
+        except FileNotFoundError:  # deleted in between by who has finished
+            continue
+        except OSError as error:
+            msg = f"Cannot write {folder}: {error.strerror or error}."
+            raise OutputError(msg) from error
+        if not try_lock(file):
+            file.close()
+            msg = (
+                f"{folder} is in use: another process works on the same result. Wait "
+                "until it has ended, or choose another folder for the results."
+            )
+            raise OutputError(msg)
+        with suppress(OSError):
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+        file.close()
+    msg = f"{folder} is deleted again and again by another process. Wait for its end."
+    raise OutputError(msg)
 
 
 def _is_ours(folder: Path) -> bool:
@@ -206,12 +275,16 @@ def _difference(there: dict[str, Any], wanted: dict[str, Any], folder: Path) -> 
     )
 
 
-def _remove(folder: Path) -> None:
+def _clear(folder: Path) -> None:
+    """Delete everything in a folder but its lock."""
     try:
         # First what makes it a run: a deletion that is cut off leaves nothing to go on.
-        with suppress(FileNotFoundError):
-            (folder / _MANIFEST).unlink()
-        shutil.rmtree(folder)
+        (folder / _MANIFEST).unlink(missing_ok=True)
+        for path in folder.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name != _LOCK:
+                path.unlink()
     except OSError as error:
         msg = f"Cannot delete {folder}: {error.strerror or error}."
         raise OutputError(msg) from error

@@ -16,7 +16,7 @@ from collections import deque
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from napari_sam.errors import NapariSamError
-from napari_sam.prediction.embedding_cache import LruCache
+from napari_sam.structures.lru_cache import LruCache
 
 if TYPE_CHECKING:
     from collections.abc import Callable

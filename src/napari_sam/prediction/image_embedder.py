@@ -13,7 +13,6 @@ from napari_sam.acceleration.engine import Engine
 from napari_sam.errors import Cancelled
 from napari_sam.modeling.sam import ImageFeatures
 from napari_sam.prediction.batching import in_batches
-from napari_sam.prediction.embedding_cache import LruCache
 from napari_sam.prediction.embedding_library import EmbeddingLibrary
 from napari_sam.prediction.transforms import (
     resize_rgb,
@@ -22,22 +21,29 @@ from napari_sam.prediction.transforms import (
 )
 from napari_sam.structures.arrays import RgbPlane
 from napari_sam.structures.embedding import ImageEmbedding
+from napari_sam.structures.lru_cache import LruCache
 
 _MAX_EMBEDDINGS = 8
 _MAX_BYTES = 256 << 20  # as the encoder made them, and as much prepared
 _ARITHMETIC = 1
 """Raised when encoders give other features than before: kept ones are out of date."""
 
+_Key = tuple[int, str]
+"""What `Engine.keep_up` returned, and a digest."""
+
 
 class ImageEmbedder:
     """Makes embeddings and keeps the recent ones on the model's device by digest.
+
+    What the model's weights were changed after is made anew: embed again after that.
 
     Parameters
     ----------
     engine : Engine
         Runs a model in evaluation mode.
     library : EmbeddingLibrary or None
-        Where embeddings are looked for before they are made, and kept afterwards.
+        Where embeddings are looked for before they are made, and kept afterwards; not
+        used any more once the model has changed.
     """
 
     def __init__(self, engine: Engine, library: EmbeddingLibrary | None = None) -> None:
@@ -69,14 +75,15 @@ class ImageEmbedder:
         original_size = (rgb.shape[0], rgb.shape[1])
         resized = self._resize(rgb)
         digest = self._digest(resized, original_size)
-        features = self._features.get(digest)
+        key = (self._engine.keep_up(), digest)
+        features = self._features.get(key)
         kept = self.recall(digest) if features is None else None
         if kept is not None:
             return kept
         is_new = features is None
         if features is None:
             (features,) = self._encode([resized], _cancel_check(cancel))
-            self._keep(digest, features)
+            self._keep(key, features)
         embedding = ImageEmbedding(
             features=features.embedding.cpu().numpy(),
             high_res=tuple(finer.cpu().numpy() for finer in features.high_res),
@@ -86,7 +93,7 @@ class ImageEmbedder:
             digest=digest,
             model_digest=self._model.digest,
         )
-        if is_new and self._library is not None:
+        if is_new and self._library is not None and self._engine.is_untouched:
             self._library.put(embedding)
         return embedding
 
@@ -107,22 +114,24 @@ class ImageEmbedder:
         Cancelled
             If `cancel` was set.
         """
-        missing: dict[str, RgbPlane] = {}
+        generation = self._engine.keep_up()
+        missing: dict[_Key, RgbPlane] = {}
         for rgb in planes:
             resized = self._resize(rgb)
             digest = self._digest(resized, (rgb.shape[0], rgb.shape[1]))
-            if self._features.get(digest) is None and self.recall(digest) is None:
-                missing[digest] = resized
-        digests, frames = list(missing), list(missing.values())
+            key = (generation, digest)
+            if self._features.get(key) is None and self.recall(digest) is None:
+                missing[key] = resized
+        keys, frames = list(missing), list(missing.values())
 
         def encode(start: int, stop: int) -> list[ImageFeatures]:
             return self._encode(frames[start:stop], _cancel_check(cancel))
 
         at_once = self._engine.frames_at_once
         for stop, several in in_batches(encode, len(frames), at_once):
-            names = digests[stop - len(several) : stop]
-            for digest, features in zip(names, several, strict=True):
-                self._keep(digest, features)
+            names = keys[stop - len(several) : stop]
+            for key, features in zip(names, several, strict=True):
+                self._keep(key, features)
 
     def recall(self, digest: str) -> ImageEmbedding | None:
         """Return an embedding that was made before, if the library has it.
@@ -132,7 +141,9 @@ class ImageEmbedder:
         digest : str
             `ImageEmbedding.digest`.
         """
-        return None if self._library is None else self._library.get(digest)
+        if self._library is None or not self._engine.is_untouched:
+            return None
+        return self._library.get(digest)
 
     def digest_of(self, rgb: RgbPlane) -> str:
         """Return the digest that the embedding of a plane has, without making it.
@@ -156,10 +167,11 @@ class ImageEmbedder:
         embedding : ImageEmbedding
             Of the same model.
         """
-        prepared = self._prepared.get(embedding.digest)
+        key = (self._engine.keep_up(), embedding.digest)
+        prepared = self._prepared.get(key)
         if prepared is not None:
             return prepared
-        features = self._features.get(embedding.digest)
+        features = self._features.get(key)
         with torch.inference_mode():
             if features is None:
                 device = self._model.device
@@ -167,7 +179,7 @@ class ImageEmbedder:
                 first, *finer = (torch.tensor(array).to(device) for array in arrays)
                 features = ImageFeatures(first, tuple(finer))
             prepared = self._engine.prepare(features)
-        self._prepared.put(embedding.digest, prepared, prepared.nbytes)
+        self._prepared.put(key, prepared, prepared.nbytes)
         return prepared
 
     def _encode(
@@ -197,9 +209,11 @@ class ImageEmbedder:
         shape = (rgb.shape[0], rgb.shape[1])
         return resize_rgb(rgb, resized_shape(shape, self._model.image_size))
 
-    def _keep(self, digest: str, features: ImageFeatures) -> None:
+    def _keep(self, key: _Key, features: ImageFeatures) -> None:
         """Remember features on the device."""
-        self._features.put(digest, features, _nbytes(features))
+        self._features.put(key, features, _nbytes(features))
+        # An embedding from before the weights changed may have been asked meanwhile.
+        self._prepared.forget(key)
 
     def _digest(self, resized: RgbPlane, original_size: tuple[int, int]) -> str:
         """Hash everything that the features depend on, rounding left aside.

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from napari_sam.modeling.device import compute_in
 from napari_sam.prediction.transforms import (
     FrameTransform,
     axis_matrix,
@@ -113,7 +114,8 @@ class EnlargedWindow:
             weights = self._rows.weights(start, stop, first, last)
             samples = self._wide[first - self._first : last - self._first]
             strip = memory[: stop - start]
-            torch.mm(weights, samples, out=strip)
+            with compute_in(torch.float32, strip.device):
+                torch.mm(weights, samples, out=strip)
             yield start - self.y0, strip
 
 
@@ -155,7 +157,8 @@ class _Axis(ABC):
             end = min(row + _STRIP, stop)
             first, last = self.samples_of(row, end)
             weights = self.weights(row, end, first, last)
-            strips.append(weights @ samples[first - offset : last - offset])
+            with compute_in(torch.float32, samples.device):
+                strips.append(weights @ samples[first - offset : last - offset])
         return strips[0] if len(strips) == 1 else torch.cat(strips)
 
 

@@ -96,10 +96,25 @@ class _ThreeOutputs:
     def logits(self, chosen: Tensor) -> Tensor:
         """Return low-resolution logits of the chosen masks, (k, a, b).
 
-        A point none of whose masks was chosen costs nothing here.
+        A point none of whose masks was chosen costs nothing here, and of a point with
+        one only that one is drawn.
         """
-        rows = chosen.any(dim=1).nonzero()[:, 0]
-        if not len(rows):
-            return self.predicted_iou.new_zeros((0, self._side, self._side))
-        drawn = self._predictor.draw(self._attended.of_prompts(rows))[:, MULTI_OUTPUT]
-        return drawn[chosen[rows]]
+        n_chosen = chosen.sum(dim=1)
+        # Where the masks of each point begin among all that were chosen.
+        places = n_chosen.cumsum(dim=0) - n_chosen
+        drawn = self.predicted_iou.new_empty(
+            (int(n_chosen.sum()), self._side, self._side)
+        )
+        rows = (n_chosen == 1).nonzero()[:, 0]
+        if len(rows):
+            outputs = MULTI_OUTPUT.start + chosen[rows].int().argmax(dim=1)
+            kept = self._attended.of_prompts(rows).of_outputs(outputs)
+            drawn[places[rows]] = self._predictor.draw(kept)[:, 0]
+        rows = (n_chosen > 1).nonzero()[:, 0]
+        if len(rows):
+            masks = self._predictor.draw(self._attended.of_prompts(rows))
+            is_chosen = chosen[rows]
+            within = is_chosen.cumsum(dim=1) - 1
+            where = (places[rows][:, None] + within)[is_chosen]
+            drawn[where] = masks[:, MULTI_OUTPUT][is_chosen]
+        return drawn

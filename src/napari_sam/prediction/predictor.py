@@ -14,7 +14,6 @@ from napari_sam.acceleration.decoding import Attended, Prompts
 from napari_sam.acceleration.engine import Engine
 from napari_sam.modeling.sam import Sam
 from napari_sam.prediction.batching import in_batches
-from napari_sam.prediction.embedding_cache import LruCache
 from napari_sam.prediction.embedding_checks import (
     check_made_by,
     check_made_of,
@@ -31,6 +30,7 @@ from napari_sam.prediction.window_masks import WindowMasks
 from napari_sam.structures.arrays import Plane, RgbPlane
 from napari_sam.structures.candidates import Candidates
 from napari_sam.structures.embedding import ImageEmbedding
+from napari_sam.structures.lru_cache import LruCache
 from napari_sam.structures.mask_window import MaskWindow
 from napari_sam.structures.prompt_checks import check_one_object
 
@@ -294,7 +294,7 @@ class SamPredictor:
         Those prompts and outputs that were kept are drawn.
         """
         with torch.inference_mode():
-            return attended.draw().float()
+            return self._engine.draw(attended).float()
 
     def windows_of(self, embedding: ImageEmbedding) -> LogitWindows:
         """Return what enlarges low-resolution logits to this embedding's plane."""

@@ -5,6 +5,8 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 _BLOCK_SIDE = 1024
 
 
@@ -29,6 +31,16 @@ def block_slices(array: Any) -> Iterator[tuple[slice, ...]]:
         for size, chunk in zip(shape, _chunks(array, shape), strict=True)
     ]
     yield from itertools.product(*runs)
+
+
+def highest_label(array: Any) -> int:
+    """Return the highest number in an array of labels, at least 0, block by block."""
+    if isinstance(array, np.ndarray):
+        return max(int(array.max(initial=0)), 0)
+    return max(
+        (int(np.asarray(array[place]).max(initial=0)) for place in block_slices(array)),
+        default=0,
+    )
 
 
 def _chunks(array: Any, shape: tuple[int, ...]) -> tuple[Any, ...]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-from napari_sam.prediction.embedding_cache import LruCache
+from napari_sam.structures.lru_cache import LruCache
 
 
 def test_what_was_used_longest_ago_goes_first():
@@ -36,3 +36,14 @@ def test_replacing_a_value_counts_its_bytes_once():
     assert cache.nbytes == 70
     cache.clear()
     assert len(cache) == cache.nbytes == 0
+
+
+def test_what_is_forgotten_takes_no_bytes():
+    cache = LruCache(max_items=10, max_bytes=100)
+    cache.put("a", 1, nbytes=60)
+    cache.put("b", 2, nbytes=30)
+    cache.forget("a")
+    cache.forget("never kept")
+    assert cache.get("a") is None
+    assert cache.get("b") == 2
+    assert cache.nbytes == 30

@@ -54,6 +54,11 @@ class LruCache(Generic[Value]):
             while self._is_full():
                 self._forget(next(iter(self._values)))
 
+    def forget(self, key: Hashable) -> None:
+        """Drop one value if it is there."""
+        with self._lock:
+            self._forget(key)
+
     def clear(self) -> None:
         """Forget everything."""
         with self._lock:
