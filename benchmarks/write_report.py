@@ -49,8 +49,12 @@ Goals are "must" and "aim"; for rows without a reference, and for memory, they a
 absolute. What oneDNN's packed float32 and bfloat16 products bring depends on the
 processor's maker: on AMD's they are twice as fast as the products PyTorch takes
 otherwise, on Intel's without AMX they are not. Those rows are marked with a star; on
-other makers they are held to "not slower". A machine that tests each change runs
-`make bench-short`, which fails below half of "must".
+other makers they are held to "not slower". `make bench-short` is a short form of the
+first table that fails below half of "must".
+
+Known: once an image encoder has worked on several threads in a process, clicks in the
+same process take several times as long as in these rows, which had a process for each
+few rows. On one thread, as in napari on two cores, they do not.
 """
 
 
