@@ -34,7 +34,7 @@ from comparison import (
     difference,
     picture,
 )
-from paired import Row, fill, interleave, machine, peak_gib, save
+from paired import Row, fill, interleave, last_line, machine, peak_gib, save
 from peers import load_pair, load_reference
 
 if TYPE_CHECKING:
@@ -108,7 +108,11 @@ def embed_row(model: str, must: float, aim: float, dtype: str | None = None) -> 
             row.is_same = bool(np.median(iou) >= 0.995)
         n = 2 if options.short else 5
         work = interleave(
-            lambda: theirs.predictor.set_image(image), embed, n, synchronise
+            lambda: theirs.predictor.set_image(image),
+            embed,
+            n,
+            synchronise,
+            is_warm=True,  # by the check
         )
         return fill(row, work)
 
@@ -152,6 +156,19 @@ def click_row(side: int, must: float, aim: float) -> Any:
         return fill(row, interleave(theirs, ours, n, synchronise), 1e3)
 
     return measure
+
+
+def click_after_row(options: argparse.Namespace) -> Row:
+    """Measure clicks in a process in which an image encoder has worked."""
+    n = "9" if options.short else "25"
+    found = last_line("after_encoding.py", str(options.threads), n)
+    row = Row("click, after ViT-B has encoded in the process", "ms", must=0.8, n=int(n))
+    before, after = ([1e3 * one for one in part] for part in json.loads(found))
+    row.samples = list(zip(before, after, strict=True))
+    row.reference, row.ours = statistics.median(before), statistics.median(after)
+    row.ratio, row.best_ratio = row.reference / row.ours, min(before) / min(after)
+    row.check = "the reference is the same click before that"
+    return row
 
 
 def grid_row(side: int, must: float, aim: float) -> Any:
@@ -327,6 +344,7 @@ ROWS: dict[str, Callable[[argparse.Namespace], Row]] = {
     "embed-vit_t-bf16": embed_row("vit_t", 3.0, 6.0, "bfloat16"),
     "click-1024": click_row(1024, 2.5, 8.0),
     "click-4096": click_row(4096, 8.0, 20.0),
+    "click-after-encoding": click_after_row,
     "grid-1024": grid_row(1024, 8.0, 20.0),
     "grid-2048": grid_row(2048, 12.0, 40.0),
     "memory-grid": memory_row("grid", "vit_t", 2048, 1.3, 1.0),
@@ -340,6 +358,7 @@ SHORT = (
     "embed-vit_t",
     "click-1024",
     "click-4096",
+    "click-after-encoding",
     "grid-1024",
     "embedded-embed",
     "embedded-click",

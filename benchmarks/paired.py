@@ -69,8 +69,12 @@ def interleave(
     ours: Callable[[], object],
     n: int,
     synchronise: Callable[[], None] = lambda: None,
+    *,
+    is_warm: bool = False,
 ) -> list[tuple[float, float]]:
     """Call both in turn n times, after one call of each that does not count.
+
+    That call is left out if both are warm.
 
     Returns
     -------
@@ -84,8 +88,9 @@ def interleave(
         synchronise()
         return time.perf_counter() - at
 
-    seconds(reference)
-    seconds(ours)
+    if not is_warm:
+        seconds(reference)
+        seconds(ours)
     return [(seconds(reference), seconds(ours)) for _ in range(n)]
 
 
@@ -160,16 +165,21 @@ def maker() -> str:
     return "other"
 
 
+def last_line(script: str, *arguments: str) -> str:
+    """Run a script of this folder in a process of its own; return its last line."""
+    path = Path(__file__).with_name(script)
+    done = subprocess.run(
+        [sys.executable, str(path), *arguments],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    return done.stdout.splitlines()[-1]
+
+
 def peak_gib(script: str, *arguments: str) -> float:
     """Run a script of this folder; return the most memory it held, in GiB.
 
     The script prints its own peak resident size in bytes on the last line.
     """
-    path = Path(__file__).with_name(script)
-    done = subprocess.run(
-        [sys.executable, str(path), *arguments],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    return int(done.stdout.split()[-1]) / 2**30
+    return int(last_line(script, *arguments)) / 2**30

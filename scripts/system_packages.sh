@@ -1,9 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# System libraries that Qt needs on Linux, and a display that needs no screen.
+# System libraries that Qt needs on Linux, a display that needs no screen, and a browser
+# for the tests that open a report in it.
 #
 #   scripts/system_packages.sh VENV check      exit 0 if Qt can draw under Xvfb
 #   scripts/system_packages.sh VENV install    install what is missing, or name it
+#
+# Without a browser nothing fails: its tests are skipped.
 set -eu
 venv=$1
 action=$2
@@ -30,20 +33,34 @@ can_draw() {
         [ -n "$(plugin xcb)" ] && [ -z "$(missing_libraries xcb)" ]
 }
 
+has_browser() {
+    for name in chromium chromium-browser google-chrome; do
+        command -v "$name" >/dev/null 2>&1 && return 0
+    done
+    return 1
+}
+
+get() {
+    DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -qq --no-install-recommends "$@" >/dev/null || true
+}
+
 if [ "$action" = check ]; then
     can_draw
     exit
 fi
 
-can_draw && exit 0
+can_draw && has_browser && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
-    printf 'napari-sam: installing system packages for Qt with apt-get\n'
+    printf 'napari-sam: installing system packages for Qt and tests with apt-get\n'
     apt-get update -qq || true
     # shellcheck disable=SC2086
-    DEBIAN_FRONTEND=noninteractive \
-        apt-get install -y -qq --no-install-recommends $packages >/dev/null || true
-    can_draw && exit 0
+    can_draw || get $packages
+    has_browser || get chromium
 fi
+has_browser ||
+    printf 'napari-sam: no Chromium; tests that open a report in a browser are skipped.\n'
+can_draw && exit 0
 
 missing=$(missing_libraries offscreen | tr '\n' ' ')
 if [ -n "$missing" ]; then

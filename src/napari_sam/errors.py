@@ -13,6 +13,7 @@ user. Each child also derives from the builtin that a script would expect::
     ├── SettingsError (ValueError)      a parameter outside its range
     ├── DeviceError (ValueError)        a device or precision this machine lacks
     ├── PhaseError (ValueError)         an annotator call that has no meaning now
+    ├── LossError (FloatingPointError)  a training whose loss is no number
     ├── Cancelled                       work stopped on request
     ├── AnnotationFileError (ValueError)  an annotation or journal that cannot be used
     ├── OutputError (OSError)           a result that cannot be written
@@ -60,6 +61,10 @@ class PhaseError(NapariSamError, ValueError):
 
 class AnnotationFileError(NapariSamError, ValueError):
     """An annotation file or journal that is damaged, newer or of another image."""
+
+
+class LossError(NapariSamError, FloatingPointError):
+    """A training that cannot go on: loss or gradient became infinite or NaN."""
 
 
 class OutputError(NapariSamError, OSError):

@@ -9,8 +9,12 @@ import numpy as np
 import pytest
 
 from napari_sam._bridge.everything_run import EverythingRun
+from napari_sam._bridge.label_pyramid import finest
+from napari_sam._bridge.many_desk import desk_of
 from napari_sam._bridge.model_segmenter import ModelSpec
+from napari_sam._bridge.view_region import camera_of, view_of
 from napari_sam.annotation.scope import Scope
+from napari_sam.errors import SettingsError
 
 SETTINGS = {
     "points_per_side": 6,
@@ -26,11 +30,16 @@ class CountingArray:
     def __init__(self, array):
         self._array = array
         self.shape, self.dtype, self.ndim = array.shape, array.dtype, array.ndim
+        self.forget()
+
+    def forget(self):
         self.largest = 0
+        self.was_read = np.zeros(self.shape, bool)
 
     def __getitem__(self, key):
         part = self._array[key]
         self.largest = max(self.largest, part.size)
+        self.was_read[key] = True
         return part
 
     def __array__(self, dtype=None, copy=None):
@@ -57,11 +66,11 @@ def everything(viewer, session):
     run.close()
 
 
-def run(everything, image, scope=Scope.PLANE):
+def run(everything, image, scope=Scope.PLANE, **options):
     texts, steps = [], []
     everything.finished.connect(texts.append)
     everything.progressed.connect(lambda *step: steps.append(step))
-    everything.start(image, SPEC, SETTINGS, scope)
+    everything.start(image, SPEC, SETTINGS, scope, **options)
     return texts[0], steps
 
 
@@ -119,7 +128,7 @@ def test_lazy_images_are_read_in_small_parts(viewer, everything, grey, monkeypat
     monkeypatch.setattr("napari_sam.prediction.brightness_sample.MAX_WHOLE_PX", 1 << 16)
     lazy = CountingArray(grey)
     image = viewer.add_image(lazy, name="lazy", contrast_limits=(0, 2000))
-    lazy.largest = 0
+    lazy.forget()
     run(everything, image)
     assert viewer.layers["lazy objects"].data[0].any()
     assert lazy.largest <= 256 * 256
@@ -151,3 +160,119 @@ def test_images_that_fit_have_one_level(viewer, everything, grey):
     assert not everything.is_large(image)
     run(everything, image)
     assert not viewer.layers["cells objects"].multiscale
+
+
+def around(mask, margin=32):
+    """Where a plane may be looked at for a region: in its box, and a little further."""
+    y, x = np.nonzero(mask)
+    near = np.zeros(mask.shape, bool)
+    near[
+        max(y.min() - margin, 0) : y.max() + 1 + margin,
+        max(x.min() - margin, 0) : x.max() + 1 + margin,
+    ] = True
+    return near
+
+
+@pytest.mark.usefixtures("small_is_large")
+def test_inside_a_region_of_a_large_image(viewer, everything, grey):
+    region = viewer.add_shapes(ndim=2)
+    region.add_ellipses([[100, 150], [100, 330], [260, 330], [260, 150]])
+    image = viewer.add_image(grey, name="cells")
+    text, _ = run(everything, image, region=region)
+    layer = viewer.layers["cells objects"]
+    assert layer.multiscale
+    fine, *coarser = layer.data
+    y, x = np.mgrid[: grey.shape[0], : grey.shape[1]]
+    inside = ((y - 180) / 80) ** 2 + ((x - 240) / 90) ** 2 <= 1
+    n_objects = fine.max()
+    assert n_objects >= 2
+    assert text == f"{n_objects} objects in the layer 'cells objects'."
+    for label in range(1, n_objects + 1):
+        assert inside[fine == label].mean() > 0.45  # the ellipse is a polygon here
+    assert not fine[~around(inside)].any()
+    for level in coarser:
+        assert level.any()
+    table = layer.features
+    assert table["area"].tolist() == np.bincount(fine.ravel())[1:].tolist()
+
+
+@pytest.fixture
+def colours(viewer, blobs):
+    """A layer of a lazy array (600, 600, 3); its pixels are taken as they are."""
+    rgb = np.tile(blobs.image, (3, 3, 1))[:600, :600]
+    image = viewer.add_image(CountingArray(rgb), rgb=True, name="colours")
+    image.data.forget()
+    return image
+
+
+@pytest.mark.usefixtures("small_is_large")
+def test_nothing_is_read_beside_a_region(viewer, everything, colours):
+    region = viewer.add_shapes(ndim=2)
+    region.add_rectangles([[380, 390], [380, 520], [500, 520], [500, 390]])
+    colours.data.forget()
+    run(everything, colours, region=region)
+    assert viewer.layers["colours objects"].data[0].any()
+    inside = np.zeros((600, 600), bool)
+    inside[380:501, 390:521] = True
+    was_read = colours.data.was_read.any(axis=2)
+    assert was_read[inside].all()
+    assert not was_read[~around(inside)].any()
+
+
+@pytest.mark.usefixtures("small_is_large")
+def test_a_region_too_large_to_be_held_is_refused(
+    viewer, everything, colours, monkeypatch
+):
+    monkeypatch.setattr("napari_sam._bridge.search_part.MAX_PLANE_PX", 200 * 200)
+    region = viewer.add_shapes(ndim=2)
+    region.add_rectangles([[0, 0], [0, 210], [210, 210], [210, 0]])
+    with pytest.raises(SettingsError, match="region spans 211 x 211 pixels"):
+        run(everything, colours, region=region)
+    assert not everything.is_running
+
+
+@pytest.mark.usefixtures("small_is_large")
+def test_half_automatic_on_a_large_image_takes_what_is_on_screen(
+    viewer, session, everything, colours
+):
+    session.start_prompts(colours, SPEC)
+    session.pump()
+    desk = desk_of(session)
+    camera = camera_of(viewer)
+    camera.center, camera.zoom = (300, 420), 4
+    view = view_of(viewer, desk.controller.plane_map, desk.controller.plane)
+    on_screen = np.zeros((600, 600), bool)
+    y0, x0, y1, x1 = (round(value) for value in np.clip(view.box, 0, 600))
+    on_screen[y0:y1, x0:x1] = True
+    assert 100 < y0 < y1 < 500
+    colours.data.forget()
+    run(everything, colours, desk=desk, sure=(0.99, 0.99))
+    session.pump()
+    was_read = colours.data.was_read.any(axis=2)
+    assert was_read[on_screen].all()
+    assert not was_read[~around(on_screen, 33)].any()
+    proposals = desk.proposals
+    assert len(proposals) >= 2
+    canvas = desk.layer.layer
+    assert max(canvas.data.shape) < 300
+    # What is shown at a place of the world is what a click there means.
+    for number in proposals.visible_ids():
+        mask = proposals.mask(number)
+        y, x = np.argwhere(mask.crop)[mask.area // 2] + (mask.y0, mask.x0)
+        assert canvas.get_value((y, x), world=True)
+        assert proposals.at((y, x)) is not None
+    taken = proposals.visible_ids()[0]
+    expected = proposals.mask(taken)
+    desk.take(taken)
+    found = finest(desk.controller.labels_layer)
+    np.testing.assert_array_equal(np.asarray(found) != 0, expected.on_plane((600, 600)))
+
+
+@pytest.mark.usefixtures("small_is_large")
+def test_half_automatic_beside_the_image_says_so(viewer, session, everything, colours):
+    session.start_prompts(colours, SPEC)
+    session.pump()
+    camera = camera_of(viewer)
+    camera.center, camera.zoom = (9000, 9000), 4
+    with pytest.raises(SettingsError, match="on screen"):
+        run(everything, colours, desk=desk_of(session))

@@ -80,7 +80,7 @@ def settle(session) -> None:
 
 def ready(session) -> set[int]:
     memory = session.controller.annotator.desk.memory
-    return {key.index[0] for key in memory.embeddings}
+    return {key.index[0] for key in memory.embeddings.keys()}  # noqa: SIM118  no dict
 
 
 def test_the_next_planes_are_ready_when_the_slider_comes(

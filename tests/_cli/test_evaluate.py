@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from napari_sam.errors import LabelsError
 from napari_sam.io.labels_tiff import write_labels
 
 
@@ -23,28 +24,114 @@ def folders(tmp_path, blobs):
 
 def test_numbers_equal_the_library_call(run, mini, folders, blobs, tiny_sam, tmp_path):
     from napari_sam.evaluation.protocol import evaluate_images
+    from napari_sam.evaluation.settings import EvaluationSettings
 
-    expected = evaluate_images(
-        [("two", blobs.image, blobs.labels)], tiny_sam, modes=["point", "box"]
+    settings = EvaluationSettings(
+        modes=("point", "box", "point-corrections"), corrections=2
     )
+    expected = evaluate_images([("two", blobs.image, blobs.labels)], tiny_sam, settings)
+    out = tmp_path / "o"
     outcome = run(
         *("evaluate", *folders, *mini, "--mode", "point", "--mode", "box"),
+        *("--mode", "point-corrections", "--corrections", "2"),
         *("--names-from", f"{tmp_path / 'splits.json'}:blobs/val"),
-        *("--json", tmp_path / "o" / "a.json", "--csv", tmp_path / "o" / "a.csv"),
+        *("--json", out / "a.json", "--csv", out / "a.csv"),
+        *("--objects-csv", out / "objects.csv"),
     )
     assert outcome.code == 0, outcome.err
     assert expected.format() in outcome.out
-    assert "1 images, 11 objects of at least 25 px" in outcome.out
-    numbers = json.loads((tmp_path / "o" / "a.json").read_text())
-    assert numbers["objects"] == 11
-    assert numbers["box_iou"] == round(expected.box, 4)
-    assert numbers["average_precision"] is None
-    assert len(numbers["digest"]) == 64
-    with (tmp_path / "o" / "a.csv").open(newline="") as file:
+    assert "1 image, 11 objects of at least 25 px" in outcome.out
+    found = json.loads((out / "a.json").read_text())
+    assert found["whole"] == expected.whole
+    assert found["is_complete"] is True
+    assert len(found["model"]["digest"]) == 64
+    with (out / "a.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
     assert row["name"] == "two"
     assert float(row["point_iou"]) > 0.7
-    assert row["true_positives"] == ""
+    assert "grid_ap" not in row
+    with (out / "objects.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 11
+    series = expected.whole["corrections"]["after_point"]
+    mean = np.mean([float(row["after_point_2"]) for row in rows])
+    assert mean == pytest.approx(series["mean_iou"][2]["value"], abs=1e-4)
+
+
+def test_groups_and_page(run, mini, folders, tmp_path):
+    (tmp_path / "index.csv").write_text("name,site\none,Ulm\ntwo,Graz\n")
+    outcome = run(
+        *("evaluate", *folders, *mini, "--mode=box"),
+        *("--index", tmp_path / "index.csv", "--group-by", "site"),
+        *("--json", tmp_path / "a.json", "--html", tmp_path / "a.html"),
+    )
+    assert outcome.code == 0, outcome.err
+    assert "By site:" in outcome.out
+    groups = json.loads((tmp_path / "a.json").read_text())["groups"]["site"]
+    assert list(groups) == ["(unknown)", "Graz", "Ulm"]
+    assert all(group["objects"] == 11 for group in groups.values())
+    assert "tight box" in (tmp_path / "a.html").read_text(encoding="utf-8")
+
+
+def test_gain_over_an_earlier_report(run, mini, folders, tmp_path):
+    words = ("evaluate", *folders, *mini, "--mode=box", "--limit=2")
+    assert run(*words, "--json", tmp_path / "a.json").code == 0
+    outcome = run(*words, "--compare", tmp_path / "a.json", "--resample=objects")
+    assert outcome.code == 0, outcome.err
+    assert "Gain over mini" in outcome.out
+    assert "+0.000 [+0.000, +0.000]" in outcome.out
+    assert "bootstrap over objects" in outcome.out
+
+
+def _ending_with(error: BaseException):
+    """Make reading the second file end with an error."""
+    from napari_sam._cli import labelled_images
+
+    read = labelled_images.read_pair
+
+    def read_pair(pair, **options):
+        if pair.name == "two":
+            raise error
+        return read(pair, **options)
+
+    return read_pair
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(KeyboardInterrupt(), 130), (LabelsError("torn"), 2)]
+)
+def test_what_is_measured_before_the_end_is_kept(
+    run, mini, folders, tmp_path, monkeypatch, error, code
+):
+    monkeypatch.setattr(
+        "napari_sam._cli.labelled_images.read_pair", _ending_with(error)
+    )
+    outcome = run(
+        "evaluate", *folders, *mini, "--mode=box", "--json", tmp_path / "a.json"
+    )
+    assert outcome.code == code
+    assert "2 images, 22 objects" in outcome.out  # one and three; two comes last
+    assert "Stopped after 2 planes of 3 images" in outcome.err
+    found = json.loads((tmp_path / "a.json").read_text())
+    assert found["is_complete"] is False
+    assert [image["name"] for image in found["images"]] == ["one", "three"]
+
+
+def test_results_are_written_on_the_way(run, mini, folders, tmp_path, monkeypatch):
+    """A run that is killed leaves what it wrote last."""
+
+    class Killed(Exception):
+        pass
+
+    monkeypatch.setattr("napari_sam._cli.evaluate._KEPT_EVERY_S", 0.0)
+    monkeypatch.setattr(
+        "napari_sam._cli.labelled_images.read_pair", _ending_with(Killed())
+    )
+    with pytest.raises(Killed):
+        run("evaluate", *folders, *mini, "--mode=box", "--json", tmp_path / "a.json")
+    seen = json.loads((tmp_path / "a.json").read_text())
+    assert [image["name"] for image in seen["images"]] == ["one", "three"]
+    assert seen["is_complete"] is False
 
 
 def test_limit_picks_evenly(run, mini, folders):
@@ -60,7 +147,7 @@ def test_bounds_of_what_counts(run, mini, folders):
     assert run(*words, "--iou-threshold=3").code == 2
 
 
-@pytest.mark.parametrize("option", ["--csv", "--json"])
+@pytest.mark.parametrize("option", ["--csv", "--json", "--html", "--objects-csv"])
 def test_places_of_results_are_tried_before_the_work(
     run, mini, folders, tmp_path, option
 ):
@@ -75,7 +162,15 @@ def test_errors_are_words(run, mini, folders, tmp_path):
     images, labels = folders
     for words, text in (
         ((images, tmp_path / "none"), "no folder"),
-        ((images, labels, "--mode=circle"), "point, box, grid"),
+        ((images, labels, "--mode=circle"), "point, random-point, box"),
+        ((images, labels, "--resample=pixels"), "images or objects"),
+        ((images, labels, "--index", tmp_path / "i.csv"), "go together"),
+        ((images, labels, "--group-by", "site"), "go together"),
+        (
+            (images, labels, "--index", tmp_path / "i.csv", "--group-by", "a"),
+            "Cannot read the index",
+        ),
+        ((images, labels, "--compare", tmp_path / "no.json"), "as a report"),
         ((images, labels, "--names-from", tmp_path / "no.txt"), "list of names"),
         ((images, labels, "--model=vit_z"), "vit_z"),
     ):

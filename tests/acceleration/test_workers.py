@@ -3,12 +3,14 @@ from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import torch
 
-from napari_sam.acceleration.workers import spread, work_side_by_side
+from napari_sam.acceleration import workers
+from napari_sam.acceleration.workers import spread, work_side_by_side, work_unsplit
 from napari_sam.errors import Cancelled
 
 if TYPE_CHECKING:
@@ -158,6 +160,53 @@ def test_errors_come_out(three_threads):
         work_side_by_side(work, range(5))
 
 
+@pytest.mark.skipif(
+    not Path("/proc/self/task").exists(), reason="lists threads as Linux does"
+)
+def test_the_crew_brings_no_threads_of_its_own(three_threads):
+    # More threads of OpenMP than cores slow down whatever is split afterwards.
+    large = torch.ones(1 << 20)
+
+    def tasks():
+        return {int(path.name) for path in Path("/proc/self/task").iterdir()}
+
+    with three_threads():
+        large.sum()
+        before = tasks()
+        spread(lambda _: large.sum(), range(30), go_on)
+        work_side_by_side(lambda _: large @ large, range(30))
+        begun = tasks() - before
+    assert len(begun) == 3
+    assert begun == {thread.native_id for thread in workers._pool(3)._threads}
+
+
+def test_one_piece_of_work_is_not_split_either(three_threads):
+    with three_threads():
+        assert work_unsplit(torch.get_num_threads) == 1
+        assert work_unsplit(threading.current_thread) is not threading.current_thread()
+        assert torch.get_num_threads() == 3
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        assert work_unsplit(threading.current_thread) is threading.current_thread()
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_work_may_ask_for_more_work(three_threads):
+    def ask():
+        return work_side_by_side(lambda i: (i, threading.current_thread()), range(4))
+
+    with three_threads():
+        found = work_unsplit(lambda: (threading.current_thread(), ask()))
+    assert found[1] == [(i, found[0]) for i in range(4)]
+
+
 def test_one_thread_works_in_place():
-    names = work_side_by_side(lambda _: threading.current_thread(), range(3))
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        names = work_side_by_side(lambda _: threading.current_thread(), range(3))
+    finally:
+        torch.set_num_threads(before)
     assert set(names) == {threading.current_thread()}

@@ -154,7 +154,7 @@ def test_memory_of_embeddings_is_bounded(segmenter, fakes, regions, monkeypatch)
     memory = Memory()
     for index in (0, 1, 0, 2, 0, 1):
         memory.embed(segmenter, source, planes[index], Context())
-    assert list(memory.embeddings) == [planes[0], planes[1]]
+    assert memory.embeddings.keys() == [planes[0], planes[1]]
     assert segmenter.n_embedded == 4
 
 

@@ -11,6 +11,7 @@ from napari_sam.annotation.grid_run import GridRun, LargeResult
 from napari_sam.annotation.jobs import InlineRunner, ModelThread
 from napari_sam.annotation.ports import PlaneKey
 from napari_sam.errors import PhaseError
+from napari_sam.structures.mask_window import MaskWindow
 
 FLAT = PlaneKey()
 
@@ -20,7 +21,8 @@ def run(source, segmenter, region=None):
     grid = GridRun(InlineRunner())
     grid.finished.connect(results.append)
     grid.progressed.connect(lambda *step: steps.append(step))
-    grid.start(segmenter, source, FLAT, {}, region)
+    window = None if region is None else MaskWindow.of_mask(region)
+    grid.start(segmenter, source, FLAT, {}, window)
     assert not grid.is_running
     return results[0], steps
 
@@ -46,11 +48,28 @@ def test_region_keeps_objects_that_lie_mostly_inside(source, segmenter):
     assert len(result.records) == 1
 
 
+def test_a_region_of_a_large_plane_gives_objects_of_the_plane(source, segmenter):
+    results = []
+    grid = GridRun(InlineRunner())
+    grid.planes_finished.connect(results.append)
+    region = MaskWindow(20, 40, np.ones((20, 20), bool))  # all of 9
+    grid.start_planes(segmenter, source, [FLAT], {}, region, is_large=True)
+    ((found,),) = (result.planes for result in results)
+    assert isinstance(found, LargeResult)
+    assert found.part == (0, 8, 40, 60)
+    whole = (0, 0, *source.array.shape)
+    np.testing.assert_array_equal(found.objects.labels_in(whole), source.array == 9)
+    y, x = np.nonzero(source.array == 9)
+    assert found.objects.box(1) == (y.min(), x.min(), y.max() + 1, x.max() + 1)
+    assert found.objects.area(1) == y.size
+
+
 def test_region_beside_the_image_is_an_error(source, segmenter):
     errors = []
     grid = GridRun(InlineRunner())
     grid.failed.connect(errors.append)
-    grid.start(segmenter, source, FLAT, {}, np.zeros(source.array.shape, bool))
+    beside = MaskWindow(200, 300, np.ones((5, 5), bool))
+    grid.start(segmenter, source, FLAT, {}, beside)
     assert "does not touch the image" in str(errors[0])
     assert not grid.is_running
 
@@ -221,10 +240,10 @@ def test_large_planes_are_searched_by_tiles(source):
     grid.planes_finished.connect(results.append)
     grid.progressed.connect(lambda *step: steps.append(step))
     model = ByTiles(lambda _tile: None)
-    grid.start_planes(model, source, [FLAT], {}, in_tiles=True)
+    grid.start_planes(model, source, [FLAT], {}, is_large=True)
     (found,) = results[0].planes
     assert isinstance(found, LargeResult)
-    assert found.shape == (40, 60)
+    assert found.part == (0, 0, 40, 60)
     assert len(found.objects) == 4
     assert not found.is_partial
     assert steps[-1] == (4, 4)
@@ -241,7 +260,7 @@ def test_cancelling_keeps_the_tiles_of_a_large_plane(source):
             paused.set()
             assert go_on.wait(5)
 
-    grid.start_planes(ByTiles(wait), source, [FLAT], {}, in_tiles=True)
+    grid.start_planes(ByTiles(wait), source, [FLAT], {}, is_large=True)
     assert paused.wait(5)
     grid.cancel()
     go_on.set()

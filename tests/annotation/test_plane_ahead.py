@@ -91,7 +91,13 @@ class World:
     @property
     def embedded(self) -> list[int]:
         """Planes in the order in which they were made ready."""
-        return zs(list(self.annotator.desk.memory.embeddings))
+        return zs(self.annotator.desk.memory.embeddings.keys())
+
+    @property
+    def views(self) -> list[object]:
+        """What is kept."""
+        kept = self.annotator.desk.memory.embeddings
+        return [kept.get(key) for key in kept.keys()]  # noqa: SIM118  no dict
 
     def look(self, z: int) -> None:
         self.annotator.look_at(plane(z))
@@ -226,7 +232,7 @@ def test_another_model_gets_nothing_of_the_old_one(world, fakes):
     assert under_way.cancel_event.is_set()
     world.runner.finish(under_way)
     world.settle()
-    models = {view.model for view in world.annotator.desk.memory.embeddings.values()}
+    models = {view.model for view in world.views}
     assert models == {"other"}
     assert world.embedded == [2, 3, 4, 1]
 
@@ -240,11 +246,7 @@ def test_other_pixels_get_nothing_of_the_old_ones(world, fakes):
     world.runner.finish(under_way)
     world.look(2)
     world.settle()
-    values = {
-        float(view.features.max())
-        for view in world.annotator.desk.memory.embeddings.values()
-    }
-    assert min(values) > 100
+    assert min(float(view.features.max()) for view in world.views) > 100
 
 
 def test_without_a_model_nothing_is_made_ready(world):

@@ -257,3 +257,42 @@ def test_no_proposals_at_all():
     canvas = np.ones(SHAPE, np.uint16)
     proposals.paint(canvas, [])
     assert not canvas.any()
+
+
+def test_proposals_of_a_part_lie_on_the_plane_and_cost_what_the_part_costs():
+    part, shape = (90_010, 80_020, 90_050, 80_080), (100_000, 100_000)
+    records = [
+        record_of((10, 10, 20, 20), 0.9),
+        record_of((12, 12, 16, 16), 0.8),
+        record_of((0, 0, 40, 60), 0.4),  # fills the part: no background of the plane
+    ]
+    pixels = np.full(SHAPE, 3.0)
+    proposals = Proposals.measured(FLAT, pixels, records, 1, part=part, shape=shape)
+    assert proposals.size == SHAPE
+    assert proposals.n_background == 0
+    small = MaskWindow(90_022, 80_032, np.ones((4, 4), bool))
+    assert proposals.mask(2) == small
+    assert proposals.at((90_023, 80_033)) == 2
+    assert proposals.at((90_011, 80_021)) == 3
+    assert proposals.at((11, 11)) is None
+    canvas = np.zeros(proposals.size, np.uint8, order="F")
+    proposals.paint(canvas, [1, 2, 3])
+    assert canvas[13, 13] == 2
+    assert canvas[11, 11] == 1
+
+    labels = np.zeros(SHAPE, np.uint32)
+    labels[10:20, 10:20] = 7
+    proposals.hide_covered(labels)
+    assert proposals.visible_ids() == [3]
+    asked = []
+
+    def read(box):
+        asked.append(box)
+        y0, x0, y1, x1 = box
+        return np.zeros((y1 - y0, x1 - x0), np.uint32)
+
+    assert proposals.n_touching((90_022, 80_032, 90_023, 80_033)) == 3
+    assert proposals.n_touching((10, 10, 20, 20)) == 0
+    proposals.update_covered((90_022, 80_032, 90_023, 80_033), read)
+    assert proposals.visible_ids() == [1, 2, 3]
+    assert small.box in asked

@@ -224,10 +224,12 @@ def test_run_in_a_region_gives_proposals_of_the_plane(source, segmenter):
     results = []
     grid = GridRun(InlineRunner())
     grid.finished.connect(results.append)
-    region = np.zeros(SHAPE, bool)
-    region[20:40, 36:60] = True
+    region = MaskWindow(20, 36, np.ones((20, 24), bool))
     grid.start(segmenter, source, FLAT, {}, region)
-    proposals = proposals_of(results[0], source.array, 7)
+    y0, x0, y1, x1 = results[0].box
+    assert (y0, x0) > (0, 0)
+    pixels = source.array[y0:y1, x0:x1]
+    proposals = proposals_of(results[0], pixels, 7, shape=SHAPE)
     assert list(proposals.ids) == [7]
     np.testing.assert_array_equal(proposals.mask(7).on_plane(SHAPE), source.array == 9)
     assert proposals.describe(7)["mean_intensity"] == 9

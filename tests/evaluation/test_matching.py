@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+import itertools
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,8 @@ from napari_sam.evaluation.matching import (
     drop_small,
     iou_matrix,
     match_objects,
+    matched_ious,
+    overlap_matrix,
 )
 
 
@@ -77,3 +81,49 @@ def test_iou_matrix_values():
 def test_iou_matrix_refuses_other_shape():
     with pytest.raises(ValueError, match="cannot be matched"):
         iou_matrix(_row(), _row(width=99))
+
+
+def test_f1_by_hand():
+    assert MatchCounts(1, 2, 2).f1 == pytest.approx(2 / 6)
+    assert MatchCounts(0, 0, 0).f1 == 1
+    assert MatchCounts(0, 1, 0).f1 == 0
+
+
+def test_overlap_counts_background_too():
+    truth = drop_small(_row((1, 0, 10), (2, 20, 30)), 0)
+    prediction = drop_small(_row((1, 5, 15)), 0)
+    found = overlap_matrix(truth, prediction)
+    np.testing.assert_array_equal(found, [[75, 5], [5, 5], [10, 0]])
+
+
+@pytest.mark.parametrize("threshold", [0.1, 0.3, 0.45])
+def test_low_thresholds_against_all_pairings(threshold: float):
+    """No other one-to-one pairing has more pairs, or as many with a larger sum."""
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        n, m = rng.integers(1, 6, size=2)
+        ious = rng.random((n, m)) ** 2
+        wide = ious if n <= m else ious.T
+        best = max(
+            (len(kept := row[row > threshold]), kept.sum())
+            for columns in itertools.permutations(range(wide.shape[1]), len(wide))
+            for row in [wide[np.arange(len(wide)), list(columns)]]
+        )
+        found = matched_ious(ious, threshold)
+        assert len(found) == best[0]
+        assert found.sum() == pytest.approx(best[1])
+
+
+def test_from_a_half_every_pair_stands_alone():
+    """Random label images: no object is in two pairs, and the optimum is the same."""
+    rng = np.random.default_rng(5)
+    for _ in range(10):
+        truth = rng.integers(0, 4, size=(6, 6)).repeat(3, 0).repeat(3, 1)
+        prediction = np.where(rng.random(truth.shape) < 0.85, truth, 0)
+        ious = iou_matrix(drop_small(truth, 0), drop_small(prediction, 0))
+        good = ious > 0.5
+        assert good.sum(axis=0).max() <= 1
+        assert good.sum(axis=1).max() <= 1
+        np.testing.assert_allclose(
+            np.sort(matched_ious(ious, 0.5)), np.sort(matched_ious(ious, 0.49999))
+        )

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import numpy as np
 
-from napari_sam.evaluation.metrics import iou_with_crop, pooled_mean
+from napari_sam.evaluation.metrics import iou_with_crop
 
 
 def _square(y0: int, x0: int, size: int, shape: tuple[int, int] = (20, 30)):
@@ -29,10 +29,3 @@ def test_iou_with_crop_is_that_of_whole_masks():
     found = iou_with_crop(masks, truth[y0:y1, x0:x1], (y0, x0))
     wanted = [(mask & truth).sum() / (mask | truth).sum() for mask in masks]
     np.testing.assert_allclose(found, wanted)
-
-
-def test_pooled_mean_weighs_objects_not_images():
-    parts = [np.array([1.0]), np.array([0.0, 0.0, 0.0]), np.empty(0)]
-    assert pooled_mean(parts) == 0.25
-    assert np.isnan(pooled_mean([]))
-    assert np.isnan(pooled_mean([np.empty(0)]))

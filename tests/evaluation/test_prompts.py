@@ -2,7 +2,16 @@
 import numpy as np
 import pytest
 
-from napari_sam.evaluation.prompts import centre_point, true_objects
+from napari_sam.evaluation.prompts import (
+    centre_point,
+    correction_point,
+    jittered_box,
+    random_generator,
+    random_point,
+    true_objects,
+)
+from napari_sam.structures.mask_window import MaskWindow
+from napari_sam.structures.prompts import PointPrompt
 
 
 def test_centre_of_odd_square():
@@ -62,3 +71,102 @@ def test_labels_without_background():
     (only,) = true_objects(np.full((3, 5), 4, np.uint8))
     assert (only.label, only.area, only.box_yx) == (4, 15, (0, 0, 3, 5))
     assert list(true_objects(np.zeros((3, 5), np.uint8))) == []
+
+
+def _square(y0: int, x0: int, y1: int, x1: int) -> MaskWindow:
+    return MaskWindow(y0, x0, np.ones((y1 - y0, x1 - x0), bool))
+
+
+def _ring():
+    labels = np.zeros((30, 40), np.uint8)
+    labels[5:20, 10:30] = 1
+    labels[8:17, 13:27] = 0
+    (found,) = true_objects(labels)
+    return labels, found
+
+
+def test_random_points_lie_on_the_object_and_follow_the_seed():
+    labels, found = _ring()
+    points = [random_point(found, random_generator(s, "a", 1)) for s in range(50)]
+    assert all(labels[point] == 1 for point in points)
+    assert len(set(points)) > 30
+    assert points[7] == random_point(found, random_generator(7, "a", 1))
+    assert points[7] != random_point(found, random_generator(7, "b", 1))
+    assert points[7] != random_point(found, random_generator(7, "a", 2))
+
+
+def test_jittered_boxes_stay_near_and_on_the_plane():
+    _, found = _ring()  # box 5, 10, 20, 30
+    boxes = np.array(
+        [
+            jittered_box(found, random_generator(s, "a", 1), 0.5, (30, 31))
+            for s in range(200)
+        ]
+    )
+    y0, x0, y1, x1 = boxes.T
+    # two fifths of 15 rows and of 20 columns; the plane ends at column 31
+    assert y0.min() == 0
+    assert y0.max() == 5 + 6
+    assert y1.min() == 20 - 6
+    assert y1.max() == 20 + 6
+    assert (x0.min(), x0.max()) == (2, 18)
+    assert (x1.min(), x1.max()) == (22, 31)
+    assert (y1 > y0).all()
+    assert (x1 > x0).all()
+    still = jittered_box(found, random_generator(0, "a", 1), 0.0, (30, 40))
+    assert still == found.box_yx
+
+
+def test_no_side_moves_more_than_twenty_pixels():
+    (found,) = true_objects(np.pad(np.ones((500, 500), np.uint8), 100))
+    boxes = [
+        jittered_box(found, random_generator(s, "", 1), 1.0, (700, 700))
+        for s in range(20)
+    ]
+    assert np.abs(np.array(boxes) - found.box_yx).max() == 20
+
+
+def test_correction_goes_into_the_larger_error():
+    truth = _square(10, 10, 21, 21)
+    # columns 18 to 20 are missing (11 x 3); columns 5 to 9 are too many (11 x 5)
+    prediction = _square(10, 5, 21, 18)
+    assert correction_point(truth, prediction) == PointPrompt((12, 7), 0)
+    # now 11 x 5 is missing, 11 x 3 too many
+    prediction = _square(10, 7, 21, 16)
+    assert correction_point(truth, prediction) == PointPrompt((12, 18), 1)
+
+
+def test_errors_of_the_same_depth_are_background():
+    truth = _square(10, 10, 20, 20)
+    assert correction_point(truth, _square(10, 9, 20, 19)) == PointPrompt((10, 9), 0)
+
+
+def test_correction_of_nothing_and_without_errors():
+    truth = _square(3, 4, 8, 9)
+    nothing = MaskWindow(0, 0, np.zeros((0, 0), bool))
+    assert correction_point(truth, nothing) == PointPrompt((5, 6), 1)
+    assert correction_point(nothing, truth) == PointPrompt((5, 6), 0)
+    assert correction_point(truth, truth) is None
+    assert correction_point(nothing, nothing) is None
+
+
+def test_correction_against_whole_planes():
+    """The windows hide nothing: the same as on full-size masks."""
+    from scipy import ndimage
+
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        truth, prediction = (
+            ndimage.gaussian_filter(rng.random((30, 40)), 2) > 0.5 for _ in range(2)
+        )
+        depths = [
+            ndimage.distance_transform_edt(np.pad(region, 1))[1:-1, 1:-1]
+            for region in (truth & ~prediction, prediction & ~truth)
+        ]
+        label = int(depths[0].max() > depths[1].max())
+        depth = depths[1 - label]
+        expected = np.unravel_index(depth.argmax(), depth.shape)
+        found = correction_point(
+            MaskWindow.of_mask(truth), MaskWindow.of_mask(prediction)
+        )
+        assert found == PointPrompt(tuple(map(float, expected)), label)

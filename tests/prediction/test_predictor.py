@@ -367,3 +367,30 @@ def test_when_memory_runs_out_smaller_batches_are_tried(
     assert len(answers) == len(centres)
     assert sizes[0] == len(centres)
     assert set(sizes[1:]) > {1, 2}
+
+
+@pytest.mark.parametrize("n_prompts", [1, 2])
+def test_operations_for_one_prompt_are_not_split(
+    tiny_sam, embedding, centres, monkeypatch, n_prompts
+):
+    predictor = SamPredictor(tiny_sam)
+    expected = predictor.predict_batch(embedding, centres[:n_prompts, None])
+    attend, n_threads = predictor.attend, []
+
+    def note(*given):
+        n_threads.append(torch.get_num_threads())
+        return attend(*given)
+
+    monkeypatch.setattr(predictor, "attend", note)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        answers = predictor.predict_batch(embedding, centres[:n_prompts, None])
+    finally:
+        torch.set_num_threads(before)
+    assert n_threads == [1 if n_prompts == 1 else 3]
+    for answer, wanted in zip(answers, expected, strict=True):
+        np.testing.assert_array_equal(answer.masks, wanted.masks)
+        np.testing.assert_allclose(
+            answer.low_res_logits, wanted.low_res_logits, atol=1e-4
+        )

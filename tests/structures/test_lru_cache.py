@@ -28,6 +28,23 @@ def test_what_is_too_large_is_not_kept():
     assert cache.nbytes == 0
 
 
+def test_the_last_may_stay_however_large_it_is():
+    cache = LruCache(max_items=10, max_bytes=100, keeps_last=True)
+    cache.put("small", 1, nbytes=10)
+    cache.put("huge", 2, nbytes=101)
+    assert cache.keys() == ["huge"]
+    cache.put("small", 3, nbytes=10)
+    assert cache.keys() == ["small"]
+
+
+def test_keys_come_in_the_order_of_their_last_use():
+    cache = LruCache(max_items=10)
+    for name in "abc":
+        cache.put(name, name)
+    cache.get("a")
+    assert cache.keys() == ["b", "c", "a"]
+
+
 def test_replacing_a_value_counts_its_bytes_once():
     cache = LruCache(max_items=10, max_bytes=100)
     cache.put("a", 1, nbytes=60)

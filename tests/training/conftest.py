@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from skimage import draw
 
+from napari_sam.modeling.build import DecoderSpec, VitSpec, build_vit_sam
 from napari_sam.training.dataset import LabelledImage
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from napari_sam.modeling.sam import Sam
 
 
 def discs(seed: int, kind: str = "fluorescence") -> LabelledImage:
@@ -58,3 +62,40 @@ def small_data(tmp_path: Path) -> Path:
     (folder / "dsb2018" / "index.csv").write_text("\n".join(rows))
     (folder / "splits.json").write_text(json.dumps(splits))
     return folder
+
+
+def tiny_sam() -> Sam:
+    """A SAM of 0.1 million parameters for frames of 64 pixels, masks of 32."""
+    torch.manual_seed(0)
+    vit = VitSpec(
+        embed_dim=32,
+        depth=2,
+        num_heads=2,
+        mlp_dim=64,
+        global_attn_indexes=(0, 1),
+        patch_size=8,
+        window_size=0,
+    )
+    decoder = DecoderSpec(
+        image_size=64, grid_size=8, channels=32, mlp_dim=64, iou_head_hidden_dim=32
+    )
+    return build_vit_sam("tiny", vit, decoder).eval()
+
+
+@pytest.fixture
+def tiny() -> Sam:
+    """A very small SAM with random weights, always the same."""
+    return tiny_sam()
+
+
+@pytest.fixture
+def scene() -> LabelledImage:
+    """Four bright discs, (64, 64) uint8."""
+    labels = np.zeros((64, 64), np.int32)
+    for label, (row, column, radius) in enumerate(
+        [(16, 14, 9), (18, 46, 11), (46, 20, 12), (48, 50, 8)], start=1
+    ):
+        labels[draw.disk((row, column), radius)] = label
+    noise = np.random.default_rng(0).normal(0, 6, labels.shape)
+    pixels = np.clip(np.where(labels > 0, 170, 50) + noise, 0, 255)
+    return LabelledImage("scene", "discs", pixels.astype(np.uint8), labels)

@@ -57,4 +57,4 @@ def test_packed_file_holds_the_same_training_images(
 def test_rare_kinds_are_drawn_more_often_than_their_share(small_data: Path) -> None:
     source = draw_images(load_split(small_data, "train"), np.random.default_rng(0))
     kinds = [next(source).kind for _ in range(400)]
-    assert 0.05 < kinds.count("qpi_cells") / len(kinds) < 0.2  # 1 image of 41
+    assert 0.05 < kinds.count("qpi_cells") / len(kinds) < 0.3  # 1 image of 41

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Folding keeps the answers; cross-attention begins as similarity of place."""
+"""Folding keeps the answers; a backbone moves from one model to another."""
 
 import torch
+from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional
 
@@ -9,7 +10,7 @@ from napari_sam.modeling.image_encoder_lite import InvertedResidual, LiteImageEn
 from napari_sam.modeling.registry import build_model
 from napari_sam.training.start_weights import (
     BATCH_NORM_EPS,
-    align_prompts,
+    load_backbone,
     load_imagenet,
 )
 
@@ -48,11 +49,13 @@ def test_folded_normalisation_gives_the_same_activations() -> None:
     torch.testing.assert_close(encoder.stem(x), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_tokens_attend_first_to_their_own_place() -> None:
-    torch.manual_seed(0)
-    model = build_model("embedded")
-    align_prompts(model)
-    attention = model.mask_decoder.transformer.final_attn_token_to_image
-    code = model.prompt_encoder.dense_pe()[0].flatten(1).T  # (4096, C)
-    scores = attention.q_proj(code[::97]) @ attention.k_proj(code).T
-    assert (scores.argmax(dim=1) == torch.arange(4096)[::97]).float().mean() > 0.9
+def test_the_backbone_of_an_earlier_model_is_taken(tmp_path) -> None:
+    first, second = build_model("embedded_v2"), build_model("embedded_v2")
+    save_file(first.state_dict(), tmp_path / "first.safetensors")
+    before = second.mask_decoder.coarse.weight.clone()
+    load_backbone(second, tmp_path / "first.safetensors")
+    for part in ("stem", "stages"):
+        ours = getattr(second.image_encoder, part).state_dict()
+        for key, value in getattr(first.image_encoder, part).state_dict().items():
+            assert torch.equal(ours[key], value), key
+    assert torch.equal(second.mask_decoder.coarse.weight, before)

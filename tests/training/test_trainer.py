@@ -20,6 +20,7 @@ QUICK = TrainConfig(
     crop_size=64,
     crops_per_step=1,
     objects_per_crop=2,
+    large_crop_fraction=0.0,
     save_every=2,
     eval_every=4,
     warmup_steps=1,
@@ -29,7 +30,7 @@ QUICK = TrainConfig(
 @pytest.fixture
 def model() -> Sam:
     torch.manual_seed(0)
-    return build_model("embedded")
+    return build_model("embedded_v2")
 
 
 def test_a_second_start_goes_on_where_the_first_stopped(
@@ -39,13 +40,13 @@ def test_a_second_start_goes_on_where_the_first_stopped(
     first.run(until_step=2)
     trained = {k: v.clone() for k, v in model.state_dict().items()}
 
-    again = Trainer(build_model("embedded"), images, tmp_path, QUICK)
+    again = Trainer(build_model("embedded_v2"), images, tmp_path, QUICK)
     assert again.step == 2
     for key, value in again.model.state_dict().items():
         assert torch.equal(value, trained[key]), key
     again.run(until_step=4)
     assert again.step == 4
-    weight = "mask_decoder.iou_token.weight"
+    weight = "mask_decoder.coarse.weight"
     assert not torch.equal(again.model.state_dict()[weight], trained[weight])
 
 
@@ -74,9 +75,10 @@ def test_the_best_averaged_weights_are_kept(model, images, tmp_path: Path) -> No
 
 def test_a_step_lowers_the_loss_on_the_same_crop(model, images, tmp_path: Path) -> None:
     trainer = Trainer(model, images[:1], tmp_path, QUICK)
-    crop = next(draw_crops(images[:1], QUICK, np.random.default_rng(0)))
+    crop = next(draw_crops(images[:1], QUICK, np.random.default_rng(0), 64))
     losses = [
-        trainer._train_step([crop], np.random.default_rng(0))["loss"] for _ in range(8)
+        trainer._train_step([crop], 2, np.random.default_rng(0))["loss"]
+        for _ in range(8)
     ]
     assert losses[-1] < 0.9 * losses[0]
 
@@ -84,7 +86,7 @@ def test_a_step_lowers_the_loss_on_the_same_crop(model, images, tmp_path: Path) 
 def test_a_loss_that_is_no_number_stops_the_run(model, images, tmp_path: Path) -> None:
     trainer = Trainer(model, images, tmp_path, QUICK)
     with torch.no_grad():
-        model.mask_decoder.iou_token.weight.fill_(float("nan"))
+        model.mask_decoder.coarse.weight.fill_(float("nan"))
     with pytest.raises(FloatingPointError, match="step 0"):
         trainer.run(until_step=1)
     assert not (tmp_path / WEIGHTS_FILE).exists()

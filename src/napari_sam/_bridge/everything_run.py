@@ -11,9 +11,13 @@ from psygnal import Signal
 
 from napari_sam._bridge.coordinates import PlaneMap
 from napari_sam._bridge.image_source import LayerImageSource
-from napari_sam._bridge.label_pyramid import needs_levels
 from napari_sam._bridge.large_result import LargeLabels
-from napari_sam._bridge.result_layer import make_stack_layer, region_mask
+from napari_sam._bridge.result_layer import make_stack_layer
+from napari_sam._bridge.search_part import (
+    is_large_plane,
+    part_on_screen,
+    region_mask,
+)
 from napari_sam.annotation.desk import model_name
 from napari_sam.annotation.grid_run import GridResult, GridRun
 from napari_sam.annotation.scope import PlanesResult, planes_in
@@ -36,7 +40,7 @@ if TYPE_CHECKING:
     from napari_sam.annotation.ports import PlaneKey, Segmenter
     from napari_sam.annotation.proposals import Proposals
     from napari_sam.annotation.scope import PlaneContext, Scope
-    from napari_sam.structures.arrays import BoolMask
+    from napari_sam.structures.mask_window import MaskWindow
 
 NO_OBJECTS = (
     "No objects found: lower the thresholds of predicted IoU or stability, or take "
@@ -56,7 +60,7 @@ class _Order:
     plane_map: PlaneMap
     source: LayerImageSource
     planes: tuple[PlaneKey, ...]
-    region: BoolMask | None
+    region: MaskWindow | None
     settings: dict[str, Any]
     desk: ManyDesk | None
     sure: tuple[float, float]
@@ -130,15 +134,17 @@ class EverythingRun:
         region : napari.layers.Shapes, optional
             Limits the search, on every plane to what is drawn on the plane shown.
         desk : ManyDesk, optional
-            Of the image: the run is semi-automatic and its result goes there. Without
-            it, a new labels layer is made.
+            Of the image: the run is semi-automatic and its result goes there; of a
+            large plane it takes what is on screen. Without it, a new labels layer is
+            made.
         sure : (min_iou, min_stability), optional
             From where on masks are filled in; the model's own thresholds by default.
 
         Raises
         ------
         NapariSamError
-            If the image cannot be used, the region is empty, or a run is under way.
+            If the image cannot be used, the region is empty or too large, or a run is
+            under way.
         """
         if self._order is not None:
             msg = "A run is under way. Wait for its end or cancel it first."
@@ -152,8 +158,10 @@ class EverythingRun:
         source = self._source(image, desk)
         plane_map = PlaneMap.of(image, source)
         shown = plane_map.plane_key(viewer.dims)
-        is_large = region is None and desk is None and is_large_plane(plane_map, shown)
+        is_large = is_large_plane(plane_map, shown)
         mask = None if region is None else region_mask(region, plane_map, shown)
+        if mask is None and desk is not None and is_large:
+            mask = part_on_screen(viewer, plane_map, shown)
         order = _Order(
             image.name,
             plane_map,
@@ -163,7 +171,7 @@ class EverythingRun:
             dict(settings),
             desk,
             sure or (-1.0, -1.0),
-            LargeLabels(plane_map, image.name) if is_large else None,
+            LargeLabels(plane_map, image.name) if is_large and desk is None else None,
         )
         self._order = order
 
@@ -228,7 +236,7 @@ class EverythingRun:
             settings,
             order.region,
             finish,
-            in_tiles=order.large is not None,
+            is_large=order.large is not None,
         )
 
     @staticmethod
@@ -240,14 +248,15 @@ class EverythingRun:
 
         def finish(result: GridResult, context: PlaneContext) -> Proposals:
             nonlocal next_id
-            pixels = order.source.read_plane(result.plane)
+            plane = order.source.plane_pixels(result.plane)
+            pixels = plane.read(result.box)
 
             def give_way() -> None:
                 # Looking at the flag lets clicks go first. What was found is measured
                 # even after a cancel: it is the partial result.
                 context.cancel.is_set()
 
-            proposals = proposals_of(result, pixels, next_id, give_way)
+            proposals = proposals_of(result, pixels, next_id, give_way, plane.shape)
             next_id = proposals.ids.stop
             return proposals
 
@@ -317,15 +326,6 @@ class EverythingRun:
     def _end(self, text: str) -> None:
         self._order = None
         self.finished.emit(text)
-
-
-def is_large_plane(plane_map: PlaneMap, key: PlaneKey) -> bool:
-    """Tell whether a plane is too large for labels without coarser levels.
-
-    Only the last two axes of an array get coarser: planes across them stay as they are.
-    """
-    is_last = key.axes == (plane_map.ndim - 2, plane_map.ndim - 1)
-    return is_last and needs_levels(plane_map.shape)
 
 
 def result_text(layer: Labels | None, result: GridResult | None, reason: str) -> str:

@@ -3,17 +3,17 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_sam._bridge.label_pyramid import make_levels
 from napari_sam._bridge.preview_layer import PLUGIN_NAME
-from napari_sam.structures.label_levels import sampled_pixels
+from napari_sam.structures.array_blocks import blocks_in
+from napari_sam.structures.label_levels import sampled_pixels, showing_pixels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import numpy.typing as npt
     from napari.layers import Labels
 
@@ -58,7 +58,7 @@ class LargeLabels:
             How many there are.
         """
         n_before = self.n_objects
-        for box in _blocks(result.shape):
+        for box in blocks_in(result.part, _BLOCK_SIDE):
             # Looking at the flag lets clicks go first. What was found is written even
             # after a cancel: it is the partial result.
             context.cancel.is_set()
@@ -68,8 +68,9 @@ class LargeLabels:
                 moved = np.where(labels, labels + np.uint32(n_before), 0)
                 place = result.plane.locate(slice(y0, y1), slice(x0, x1))
                 self._levels[0][place] = moved
-        for finer, coarser in zip(self._levels, self._levels[1:], strict=False):
-            _fill(finer, coarser, result.plane)
+        part = result.part
+        for finer, coarser in pairwise(self._levels):
+            part = _fill(finer, coarser, result.plane, part)
         self._tables.append(
             _table(result.objects, result.plane, n_before, self._map.ndim)
         )
@@ -108,28 +109,27 @@ class LargeLabels:
         )
 
 
-def _blocks(shape: tuple[int, int]) -> Iterator[HalfOpenBox]:
-    for y0 in range(0, shape[0], _BLOCK_SIDE):
-        for x0 in range(0, shape[1], _BLOCK_SIDE):
-            y1, x1 = min(y0 + _BLOCK_SIDE, shape[0]), min(x0 + _BLOCK_SIDE, shape[1])
-            yield y0, x0, y1, x1
-
-
-def _fill(finer: Any, coarser: Any, plane: PlaneKey) -> None:
-    """Make a plane of a level of the level before."""
+def _fill(finer: Any, coarser: Any, plane: PlaneKey, part: HalfOpenBox) -> HalfOpenBox:
+    """Make a part of a plane of a level of the level before; return which part."""
     lengths = [(finer.shape[axis], coarser.shape[axis]) for axis in plane.axes]
-    for y0, x0, y1, x1 in _blocks((lengths[0][1], lengths[1][1])):
-        rows = sampled_pixels(*lengths[0], y0, y1)
-        columns = sampled_pixels(*lengths[1], x0, x1)
+    rows, columns = (
+        showing_pixels(*length, start, stop)[0]
+        for length, start, stop in zip(lengths, part[:2], part[2:], strict=True)
+    )
+    filled = rows.start, columns.start, rows.stop, columns.stop
+    for y0, x0, y1, x1 in blocks_in(filled, _BLOCK_SIDE):
+        down = sampled_pixels(*lengths[0], y0, y1)
+        across = sampled_pixels(*lengths[1], x0, x1)
         read = finer[
             plane.locate(
-                slice(int(rows[0]), int(rows[-1]) + 1),
-                slice(int(columns[0]), int(columns[-1]) + 1),
+                slice(int(down[0]), int(down[-1]) + 1),
+                slice(int(across[0]), int(across[-1]) + 1),
             )
         ]
         if read.any():
-            shown = read[np.ix_(rows - rows[0], columns - columns[0])]
+            shown = read[np.ix_(down - down[0], across - across[0])]
             coarser[plane.locate(slice(y0, y1), slice(x0, x1))] = shown
+    return filled
 
 
 def _table(

@@ -35,8 +35,8 @@ DRAG_PX = 4.0
 class ProposalLayer:
     """Shows proposals and tells which one the pointer means.
 
-    The layer holds one byte per pixel of a plane, whatever the number of proposals; a
-    filter that moves is one painting of what is left.
+    The layer holds one byte per pixel that was searched, whatever the number of
+    proposals; a filter that moves is one painting of what is left.
 
     Parameters
     ----------
@@ -146,14 +146,14 @@ class ProposalLayer:
             viewer.layers.selection.active = active
 
     def _place(self, layer: Labels, proposals: Proposals) -> None:
-        """Let the layer lie on the proposals' plane."""
+        """Let the layer lie on the proposals' part of their plane."""
         key = proposals.plane
-        shape = self._map.crop_shape(key, proposals.shape)
+        shape = self._map.crop_shape(key, proposals.size)
         if self._canvas is None or layer.data.shape != shape:
             # Columns lie together in memory, as in the proposals' own tables.
-            self._canvas = np.zeros(proposals.shape, dtype=np.uint8, order="F")
+            self._canvas = np.zeros(proposals.size, dtype=np.uint8, order="F")
             layer.data = self._canvas.reshape(shape)
-        place = self._map.transforms(self._map.crop_start(key, (0, 0, 0, 0)))
+        place = self._map.transforms(self._map.crop_start(key, proposals.part))
         for name in ("scale", "rotate", "shear", "affine", "translate"):
             setattr(layer, name, place[name])
 

@@ -27,7 +27,8 @@ from napari_sam._bridge.preferences import (
     commit_rule,
     keeps_journal,
 )
-from napari_sam._bridge.result_layer import make_result_layer, region_mask
+from napari_sam._bridge.result_layer import make_result_layer
+from napari_sam._bridge.search_part import region_mask
 from napari_sam.annotation.grid_run import GridResult, GridRun
 from napari_sam.annotation.jobs import ModelThread
 from napari_sam.errors import Cancelled, NapariSamError, PhaseError

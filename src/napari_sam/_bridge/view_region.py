@@ -83,33 +83,7 @@ class ViewRegion:
     def of(self, plane: PlaneKey) -> PlaneView | None:
         """Return what is on screen of the plane shown; None if that cannot be told."""
         viewer = self._viewer()
-        if viewer is None:
-            return None
-        camera, size = camera_of(viewer), _canvas_size(viewer)
-        if camera.zoom <= 0 or min(size) <= 0:
-            return None
-        offset = viewer.dims.ndim - self._map.ndim
-        axes = list(plane.axes)
-        displayed = [axis - offset for axis in viewer.dims.displayed]
-        if sorted(displayed) != axes:
-            return None
-        centre = np.asarray(camera.center, dtype=float)[-2:]
-        half = np.asarray(size, dtype=float) / camera.zoom / 2
-        corners = centre + half * np.array([(-1, -1), (-1, 1), (1, -1), (1, 1)])
-        if displayed != axes:  # a transposed view: rows of the plane run across
-            corners = corners[:, ::-1]
-        origin, down, across = (
-            np.asarray(self._map.pixel_to_world(plane.locate(y, x)))[axes]
-            for y, x in ((0, 0), (1, 0), (0, 1))
-        )
-        steps = np.stack([down - origin, across - origin], axis=1)
-        area = abs(float(np.linalg.det(steps)))
-        if not np.isfinite(area) or area == 0:
-            return None  # the plane is seen from its edge
-        yx = np.linalg.solve(steps, (corners - origin).T).T
-        (y0, x0), (y1, x1) = yx.min(axis=0), yx.max(axis=0)
-        step = 1 / (camera.zoom * np.sqrt(area))
-        return PlaneView((float(y0), float(x0), float(y1), float(x1)), float(step))
+        return None if viewer is None else view_of(viewer, self._map, plane)
 
     def _on_move(self, event: Any = None) -> None:
         self._moved = time.monotonic()
@@ -139,6 +113,37 @@ class ViewRegion:
                 lane=self._lane,
                 on_result=lambda _: self._on_rest(),
             )
+
+
+def view_of(
+    viewer: ViewerModel, plane_map: PlaneMap, plane: PlaneKey
+) -> PlaneView | None:
+    """Return what is on screen of a plane; None if that cannot be told."""
+    camera, size = camera_of(viewer), _canvas_size(viewer)
+    if camera.zoom <= 0 or min(size) <= 0:
+        return None
+    offset = viewer.dims.ndim - plane_map.ndim
+    axes = list(plane.axes)
+    displayed = [axis - offset for axis in viewer.dims.displayed]
+    if sorted(displayed) != axes:
+        return None
+    centre = np.asarray(camera.center, dtype=float)[-2:]
+    half = np.asarray(size, dtype=float) / camera.zoom / 2
+    corners = centre + half * np.array([(-1, -1), (-1, 1), (1, -1), (1, 1)])
+    if displayed != axes:  # a transposed view: rows of the plane run across
+        corners = corners[:, ::-1]
+    origin, down, across = (
+        np.asarray(plane_map.pixel_to_world(plane.locate(y, x)))[axes]
+        for y, x in ((0, 0), (1, 0), (0, 1))
+    )
+    steps = np.stack([down - origin, across - origin], axis=1)
+    area = abs(float(np.linalg.det(steps)))
+    if not np.isfinite(area) or area == 0:
+        return None  # the plane is seen from its edge
+    yx = np.linalg.solve(steps, (corners - origin).T).T
+    (y0, x0), (y1, x1) = yx.min(axis=0), yx.max(axis=0)
+    step = 1 / (camera.zoom * np.sqrt(area))
+    return PlaneView((float(y0), float(x0), float(y1), float(x1)), float(step))
 
 
 def camera_of(viewer: ViewerModel) -> Any:

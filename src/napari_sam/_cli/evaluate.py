@@ -1,17 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """``napari-sam evaluate``: how good a model is on labelled images."""
 
-import json
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
-from rich.progress import Progress, TaskID
 
 from napari_sam._cli.batch import progress_bar
-from napari_sam._cli.inputs import check_writable_file
+from napari_sam._cli.evaluate_files import EvaluationFiles
+from napari_sam._cli.labelled_images import (
+    AxesOption,
+    ImagesArgument,
+    LabelsArgument,
+    LimitOption,
+    NamesOption,
+    end_early,
+    pick_pairs,
+    read_examples,
+)
 from napari_sam._cli.loading import (
     CheckpointOption,
     DeviceOption,
@@ -20,108 +28,175 @@ from napari_sam._cli.loading import (
     describe_model,
     open_model,
 )
-from napari_sam.io.atomic import written_atomically
-from napari_sam.io.object_table import write_table
-from napari_sam.io.pairs import Pair, find_pairs, read_names, read_pair
+from napari_sam.errors import NapariSamError, SettingsError
+from napari_sam.io.pairs import Pair
 
 if TYPE_CHECKING:
-    from napari_sam.evaluation.protocol import Example
+    from napari_sam.evaluation.scores import ImageScores
+
+_KEPT_EVERY_S = 60.0
 
 
 def evaluate(
-    images: Annotated[
-        Path, typer.Argument(help="Folder of images, or one image.", metavar="IMAGES")
-    ],
-    labels: Annotated[
-        Path,
-        typer.Argument(
-            help="Folder of label images with the same names, or one.", metavar="LABELS"
-        ),
-    ],
-    names_from: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE[:KEY/KEY]",
-            help="Only the images named in a text file (one a line) or a JSON list.",
-        ),
-    ] = None,
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="Only so many images, evenly picked.")
-    ] = None,
+    images: ImagesArgument,
+    labels: LabelsArgument,
+    names_from: NamesOption = None,
+    limit: LimitOption = None,
     mode: Annotated[
         list[str] | None,
-        typer.Option(help="point, box or grid; may be repeated; all without."),
+        typer.Option(
+            help="What to measure; may be repeated: point, random-point, box, "
+            "jittered-box, refined-box, point-corrections, random-point-corrections, "
+            "box-corrections, grid, fast, fastest, proposals. "
+            "[default: point, box, grid]"
+        ),
     ] = None,
+    corrections: Annotated[
+        int, typer.Option(min=1, max=100, help="Clicks after the first prompt.")
+    ] = 8,
+    without_logits: Annotated[
+        bool,
+        typer.Option(
+            "--without-logits",
+            help="Measure corrections also without giving earlier logits back.",
+        ),
+    ] = False,
     model: ModelOption = "embedded",
     checkpoint: CheckpointOption = None,
     device: DeviceOption = "auto",
     precision: PrecisionOption = None,
-    axes: Annotated[
-        str | None, typer.Option(help="Axes of the images, such as ZYX.")
-    ] = None,
+    axes: AxesOption = None,
     min_area: Annotated[
         int, typer.Option(min=0, help="Objects with fewer pixels do not count.")
     ] = 25,
     iou_threshold: Annotated[
         float, typer.Option(min=0, max=1, help="An object is found above this IoU.")
     ] = 0.5,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Of random prompts and of the bootstrap.")
+    ] = 0,
+    resample: Annotated[
+        str,
+        typer.Option(
+            help="What the bootstrap draws: images, or objects where images are few."
+        ),
+    ] = "images",
+    index: Annotated[
+        Path | None,
+        typer.Option(help="CSV file with a row for each image.", metavar="FILE"),
+    ] = None,
+    group_by: Annotated[
+        list[str] | None,
+        typer.Option(help="Column of the index to group by; may be repeated."),
+    ] = None,
+    compare: Annotated[
+        Path | None,
+        typer.Option(
+            help="Earlier --json of another model, to tell the gain.", metavar="FILE"
+        ),
+    ] = None,
     csv: Annotated[
         Path | None, typer.Option(help="Write the scores per image.", metavar="FILE")
     ] = None,
-    json_: Annotated[
+    objects_csv: Annotated[
+        Path | None, typer.Option(help="Write the scores per object.", metavar="FILE")
+    ] = None,
+    json: Annotated[
+        Path | None, typer.Option(help="Write everything measured.", metavar="FILE")
+    ] = None,
+    html: Annotated[
         Path | None,
-        typer.Option("--json", help="Write the scores of the set.", metavar="FILE"),
+        typer.Option(
+            help="Write a page with plots and the worst cases.", metavar="FILE"
+        ),
     ] = None,
 ) -> None:
     """Measure a model on labelled images.
 
     Point: one click at each object's innermost pixel; IoU of the mask with the highest
-    predicted IoU of three. Box: each object's tight box; IoU of the single mask. Grid:
-    everything segmented without prompts; AP = TP / (TP + FP + FN) per image. IoUs are
-    means over all objects, AP over images.
+    predicted IoU of three. Box: each object's tight box; IoU of the single mask.
+    Corrections: more clicks, in the middle of the larger error. Grid, fast: everything
+    segmented without prompts; AP = TP / (TP + FP + FN) per image. IoUs are means over
+    all objects, AP over images. Ctrl-C ends early and keeps what is measured.
     """
-    pairs = find_pairs(images, labels, read_names(names_from) if names_from else None)
-    if limit is not None and limit < len(pairs):
-        picked = np.linspace(0, len(pairs) - 1, limit).round().astype(int)
-        pairs = [pairs[i] for i in picked]
-    for path in (csv, json_):
-        if path is not None:
-            check_writable_file(path)
-    from napari_sam.evaluation.protocol import checked_modes, evaluate_images
+    pairs = pick_pairs(images, labels, names_from, limit)
+    files = EvaluationFiles(csv=csv, objects=objects_csv, json=json, html=html)
+    files.check()
+    from napari_sam.evaluation.cases import WorstCases
+    from napari_sam.evaluation.comparison import read_report
+    from napari_sam.evaluation.protocol import measure_images
+    from napari_sam.evaluation.report import Report
+    from napari_sam.evaluation.settings import (
+        DEFAULT_MODES,
+        EvaluationSettings,
+        checked_modes,
+        checked_unit,
+    )
 
-    modes = checked_modes(mode or ("point", "box", "grid"))
+    settings = EvaluationSettings(
+        modes=checked_modes(mode or DEFAULT_MODES),
+        min_area=min_area,
+        iou_threshold=iou_threshold,
+        seed=seed,
+        corrections=corrections,
+        without_logits=without_logits,
+        resampled=checked_unit(resample),
+    )
+    groups = _groups(index, group_by or [], pairs)
+    earlier = None if compare is None else read_report(compare)
     sam = open_model(model, checkpoint, device, precision)
     typer.echo(describe_model(sam))
+    cases = WorstCases() if html is not None else None
+
+    def report(some: tuple["ImageScores", ...], *, is_complete: bool = False) -> Report:
+        return Report.of_model(
+            sam, some, settings, is_complete=is_complete, earlier=earlier
+        )
+
     with progress_bar() as bar:
         task = bar.add_task("Images", total=len(pairs))
-
-        report = evaluate_images(
-            _examples(pairs, axes, bar, task),
-            sam,
-            modes=modes,
-            min_area=min_area,
-            iou_threshold=iou_threshold,
-        )
-    typer.echo(report.format())
-    if csv is not None:
-        rows = report.rows()
-        write_table(csv, rows, rows[0])
-    if json_ is not None:
-        facts = {"model": sam.name, "digest": sam.digest, "device": str(sam.device)}
-        with written_atomically(json_) as temporary:
-            text = json.dumps(facts | report.to_dict(), indent=1)
-            temporary.write_text(text + "\n", encoding="utf-8")
+        examples = read_examples(pairs, axes, bar, task)
+        scores = measure_images(examples, sam, settings, groups=groups, cases=cases)
+        found, stop = _collect(scores, lambda some: files.write_data(report(some)))
+    final = report(found, is_complete=stop is None)
+    typer.echo(final.format())
+    files.write(final, cases.all() if cases is not None else [])
+    end_early(stop, len(found), len(pairs))
 
 
-def _examples(
-    pairs: list[Pair], axes: str | None, bar: Progress, task: TaskID
-) -> Iterator["Example"]:
-    """Read one pair after the other; microscope channels become colours."""
-    from napari_sam.prediction.intensity import to_rgb
+def _collect(
+    scores: Iterator["ImageScores"],
+    keep: Callable[[tuple["ImageScores", ...]], None],
+) -> tuple[tuple["ImageScores", ...], BaseException | None]:
+    """Take scores until they end, or an error or Ctrl-C ends them.
 
-    for pair in pairs:
-        bar.update(task, description=pair.name)
-        for name, plane, truth in read_pair(pair, axes=axes):
-            is_colour = plane.ndim == 2 or plane.shape[-1] == 3
-            yield name, plane if is_colour else to_rgb(plane, channel_axis=2), truth
-        bar.advance(task)
+    What there is is kept now and then, so that a long evaluation survives more than
+    Ctrl-C.
+    """
+    found: list[ImageScores] = []
+    kept_at = time.monotonic()
+    try:
+        for one in scores:
+            found.append(one)
+            if time.monotonic() - kept_at > _KEPT_EVERY_S:
+                keep(tuple(found))
+                kept_at = time.monotonic()
+    except (KeyboardInterrupt, NapariSamError) as error:
+        if not found:
+            raise
+        return tuple(found), error
+    return tuple(found), None
+
+
+def _groups(
+    index: Path | None, columns: list[str], pairs: list[Pair]
+) -> dict[str, dict[str, str]]:
+    """Read what the images are grouped by."""
+    if (index is None) != (not columns):
+        msg = "--index FILE and --group-by COLUMN go together. Give both or neither."
+        raise SettingsError(msg)
+    if index is None:
+        return {}
+    from napari_sam.evaluation.groups import read_groups
+
+    return read_groups(index, columns, [pair.name for pair in pairs])

@@ -12,6 +12,8 @@ from napari_sam._cli.evaluate import evaluate
 from napari_sam._cli.models import models
 from napari_sam._cli.replay import replay
 from napari_sam._cli.segment import segment
+from napari_sam._cli.simulate import simulate
+from napari_sam._cli.train import train
 from napari_sam.errors import NapariSamError
 
 DISTRIBUTION = "napari-sam-live"
@@ -28,6 +30,8 @@ app = typer.Typer(
 app.command()(segment)
 app.add_typer(models, name="models")
 app.command()(evaluate)
+app.command()(train)
+app.command()(simulate)
 app.command()(replay)
 app.command()(demo)
 

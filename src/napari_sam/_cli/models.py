@@ -11,8 +11,8 @@ from rich.table import Table
 
 from napari_sam._cli.loading import download_bar
 from napari_sam.errors import WeightsError
-from napari_sam.weights import store
-from napari_sam.weights.catalogue import format_bytes, get_row
+from napari_sam.weights import store, trained
+from napari_sam.weights.catalogue import CATALOGUE, format_bytes, get_row
 from napari_sam.weights.locations import (
     CACHE_DIR_VARIABLE,
     MIRROR_VARIABLE,
@@ -20,14 +20,14 @@ from napari_sam.weights.locations import (
     current_locations,
 )
 
-models = typer.Typer(help="List, download, verify and delete model weights.")
+models = typer.Typer(help="List, download, verify, rename and delete model weights.")
 
 Name = Annotated[str, typer.Argument(help="A model's name.", metavar="NAME")]
 
 
 @models.callback(invoke_without_command=True)
 def _without_word(context: typer.Context) -> None:
-    """List, download, verify and delete model weights."""
+    """List, download, verify, rename and delete model weights."""
     if context.invoked_subcommand is None:
         list_()
 
@@ -101,9 +101,19 @@ def verify(
 
 @models.command()
 def delete(name: Name) -> None:
-    """Remove downloaded weights from this machine."""
+    """Remove downloaded weights, or a model trained here, from this machine."""
     n_bytes = store.delete(name)
     typer.echo(f"{name}: deleted, {format_bytes(n_bytes)} free again")
+
+
+@models.command()
+def rename(
+    name: Name,
+    new_name: Annotated[str, typer.Argument(help="Its new name.", metavar="NEW")],
+) -> None:
+    """Give a model that was trained on this machine another name."""
+    row = trained.rename(name, new_name, taken=[r.name for r in CATALOGUE])
+    typer.echo(f"{name}: now {row.name}")
 
 
 @models.command()

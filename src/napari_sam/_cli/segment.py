@@ -38,7 +38,7 @@ from napari_sam.structures.settings import AutoSettings, LabelSettings
 if TYPE_CHECKING:
     from napari_sam.prediction.intensity import IntensityRule
 
-_PROMPTS, _IMAGE, _GRID = "Prompts", "Image", "Grid of points (without prompts)"
+_PROMPTS, _IMAGE, _GRID = "Prompts", "Image", "Everything (without prompts)"
 
 
 def segment(
@@ -103,6 +103,15 @@ def segment(
             metavar="LOW,HIGH",
             help="Intensities shown as black and white; else percentiles.",
             rich_help_panel=_IMAGE,
+        ),
+    ] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(
+            metavar="grid|fast|fastest",
+            help="How objects are found: every point of a grid, prompts that follow "
+            "from the image, or object maps alone.",
+            rich_help_panel=_GRID,
         ),
     ] = None,
     points_per_side: Annotated[
@@ -182,11 +191,12 @@ def segment(
     """Segment images into label TIFFs and tables of objects.
 
     With points or boxes the objects they describe are segmented, on every plane of
-    every input; without, everything that a grid of points finds. Each INPUT gives
+    every input; without, everything that the model finds. Each INPUT gives
     OUT/NAME_labels.tif and OUT/NAME_objects.csv. Large images are searched in tiles; if
     that is interrupted, the same command goes on.
     """
     grid: dict[str, Any] = {
+        "method": method,
         "points_per_side": points_per_side,
         "points_per_batch": points_per_batch,
         "pred_iou_thresh": pred_iou_thresh,

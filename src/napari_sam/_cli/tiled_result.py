@@ -16,6 +16,7 @@ from napari_sam.io.labels_zarr import CHUNK_SIDE, create_labels
 from napari_sam.io.object_table import ObjectTable, write_table
 from napari_sam.io.open_image import split_path
 from napari_sam.io.zarr_images import is_zarr
+from napari_sam.structures.array_blocks import blocks_in
 from napari_sam.structures.geometry import union_box
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class ResultWriter:
         """
         pixels = self._image.plane_pixels(index)
         table = ObjectTable(self._image.n_channels)
-        for block in _blocks(pixels.shape):
+        for block in blocks_in((0, 0, *pixels.shape), CHUNK_SIDE):
             labels = painting.labels_in(block)
             if labels.any():
                 moved = np.where(labels, labels + np.uint32(self.n_objects), 0)
@@ -230,15 +231,3 @@ def _crop(read: Plane, around: HalfOpenBox, box: HalfOpenBox) -> Plane:
 
 def _longest(box: HalfOpenBox) -> int:
     return max(box[2] - box[0], box[3] - box[1])
-
-
-def _blocks(shape: tuple[int, int]) -> Iterator[HalfOpenBox]:
-    """Cut a plane along the chunks of a label image on disk."""
-    for y0 in range(0, shape[0], CHUNK_SIDE):
-        for x0 in range(0, shape[1], CHUNK_SIDE):
-            yield (
-                y0,
-                x0,
-                min(y0 + CHUNK_SIDE, shape[0]),
-                min(x0 + CHUNK_SIDE, shape[1]),
-            )

@@ -39,13 +39,35 @@ class SettingField:
     choices: dict[str, Any] = field(default_factory=dict)
 
 
+GRID_ONLY = (
+    "crop_n_layers",
+    "crop_n_points_downscale_factor",
+    "crop_overlap_ratio",
+    "crop_nms_thresh",
+)
+"""Settings that only the method "grid" knows."""
+
 GROUPS: dict[str, tuple[SettingField, ...]] = {
-    "Grid of points": (
+    "Search": (
+        SettingField(
+            "method",
+            "Method",
+            "Grid: every point of a grid is a prompt. Automatic (fast): prompts follow "
+            "from what the model sees, or from what a part of the grid has found. "
+            "Object maps only: the fastest, for models that have such maps.",
+            "choice",
+            choices={
+                "Grid": "grid",
+                "Automatic (fast)": "fast",
+                "Object maps only (fastest)": "fastest",
+            },
+        ),
         SettingField(
             "points_per_side",
             "Points per side",
             "The grid has this many points along each side. More points find smaller "
-            "objects and take longer (time grows with the square).",
+            "objects and take longer (time grows with the square). Models with object "
+            "maps need none for the fast methods.",
             "int",
             1,
             1024,

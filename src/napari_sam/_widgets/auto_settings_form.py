@@ -18,7 +18,12 @@ from qtpy.QtWidgets import (
 )
 from superqt import QCollapsible
 
-from napari_sam._widgets.auto_fields import GROUPS, SettingField, plain_defaults
+from napari_sam._widgets.auto_fields import (
+    GRID_ONLY,
+    GROUPS,
+    SettingField,
+    plain_defaults,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,12 +83,24 @@ class AutoSettingsForm(QWidget):
         self.reset.setToolTip("Set every field to what the model was tuned for.")
         self.reset.clicked.connect(self.forget_changes)
         column.addWidget(self.reset)
+        method: Any = self.fields["method"]
+        method.currentIndexChanged.connect(self._follow_method)
         self._show_defaults()
 
     @property
     def overrides(self) -> dict[str, Any]:
-        """Names and values of the settings that the user changed."""
-        return {name: self.value(name) for name in sorted(self._touched)}
+        """Names and values of the settings that the user changed and that do something.
+
+        What only the grid knows is left out when another method is chosen.
+        """
+        unused = () if self.is_grid else GRID_ONLY
+        names = sorted(self._touched.difference(unused))
+        return {name: self.value(name) for name in names}
+
+    @property
+    def is_grid(self) -> bool:
+        """Whether every point of the grid is asked, one step of progress each."""
+        return bool(self.value("method") == "grid")
 
     def value(self, name: str) -> Any:
         """Return the present value of a setting."""
@@ -113,6 +130,12 @@ class AutoSettingsForm(QWidget):
             if name not in self._touched and name in self._defaults:
                 with QSignalBlocker(widget):
                     _put(widget, self._defaults[name])
+        self._follow_method()
+
+    def _follow_method(self) -> None:
+        """Enable the settings that the chosen method knows."""
+        for name in GRID_ONLY:
+            self.fields[name].setEnabled(self.is_grid)
 
     def _make(self, field: SettingField) -> QWidget:
         name = field.name

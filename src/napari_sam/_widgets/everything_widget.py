@@ -157,9 +157,7 @@ class EverythingWidget(Dock):
             self.everything.start(
                 image, spec, settings, self.scope.scope, region, desk, self.way.sure
             )
-        elif self.scope.scope is Scope.ALL or (
-            region is None and self.everything.is_large(image)
-        ):
+        elif self.scope.scope is Scope.ALL or self.everything.is_large(image):
             self.everything.start(image, spec, settings, self.scope.scope, region)
         else:
             self.session.start_grid(image, spec, settings, region)
@@ -183,7 +181,11 @@ class EverythingWidget(Dock):
         self.progress.setRange(0, total)
         self.progress.setValue(done)
         if not (self.session.is_grid_cancelled or self.everything.is_cancelled):
-            self.message.setText(f"{done} of {total} points")
+            points = f"{done} of {total} points"
+            is_counted = self.settings.is_grid
+            self.message.setText(
+                points if is_counted else f"{100 * done // max(total, 1)} %"
+            )
 
     def _follow_result(
         self, layer: Labels | None, result: GridResult | None, reason: str

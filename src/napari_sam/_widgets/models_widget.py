@@ -236,6 +236,8 @@ class ModelsWidget(Dock):
 
 def _in_short(status: ModelStatus) -> str:
     """Say in a few words whether a model is here, or how it would come."""
+    if status.state == "absent" and status.row.kind == "trained":
+        return "its file is gone"
     if status.state == "absent":
         is_link = status.row.kind != "download"
         return "by hand" if is_link else f"{format_bytes(status.row.bytes)} to download"

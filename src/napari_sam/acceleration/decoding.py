@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from napari_sam.modeling.mask_decoder import DecodedTokens
-    from napari_sam.modeling.sam import ImageFeatures, Sam
+    from napari_sam.modeling.sam import Decoded, ImageFeatures, Sam
 
 
 class Prompts(NamedTuple):
@@ -115,13 +114,11 @@ class PlainAttended:
     model : Sam
     features : ImageFeatures
         Of the image, prepared.
-    tokens : DecodedTokens
+    tokens : DecodedTokens or DecodedMaps
         What the decoder made of the prompts.
     """
 
-    def __init__(
-        self, model: Sam, features: ImageFeatures, tokens: DecodedTokens
-    ) -> None:
+    def __init__(self, model: Sam, features: ImageFeatures, tokens: Decoded) -> None:
         self._model = model
         self._features = features
         self._tokens = tokens

@@ -144,9 +144,13 @@ class OutputMlps:
     def __call__(self, queries: Tensor, outputs: Sequence[int]) -> Tensor:
         """Map the tokens (k, C) of k outputs to (k, C/8)."""
         x = queries[:, None]
+        first, stop = outputs[0], outputs[-1] + 1
+        # A range is a view; others are copied, which takes longer than the products.
+        is_range = list(outputs) == list(range(first, stop))
+        chosen = slice(first, stop) if is_range else outputs
         for number, (weights, biases) in enumerate(self._layers):
             x = x if number == 0 else x.relu()
-            x = torch.baddbmm(biases[outputs], x, weights[outputs])
+            x = torch.baddbmm(biases[chosen], x, weights[chosen])
         return x[:, 0]
 
 

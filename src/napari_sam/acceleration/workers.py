@@ -72,7 +72,7 @@ def work_side_by_side(
     Parameters
     ----------
     work : callable
-        Must not ask for other work to be done side by side.
+        Its operations are not split. What it asks for itself is done in its thread.
     items : sequence
         What it is called with, one by one.
 
@@ -82,7 +82,7 @@ def work_side_by_side(
         Results in the order of the items; of several errors the first one is raised.
     """
     n_threads = torch.get_num_threads()
-    if n_threads == 1 or len(items) < 2:
+    if n_threads == 1 or not items:
         return [work(item) for item in items]
     # Every thread has an inference mode of its own.
     is_inference = torch.is_inference_mode_enabled()
@@ -92,6 +92,25 @@ def work_side_by_side(
             return work(item)
 
     return list(_pool(n_threads).map(work_alone, items))
+
+
+def work_unsplit(work: Callable[[], Result]) -> Result:
+    """Call ``work`` on a thread that does not split its operations.
+
+    One prompt is hundreds of operations of some ten microseconds. On several threads
+    they take nearly as long as on one, and ten times as long where another program
+    holds a core, because each waits for the slowest thread.
+
+    Parameters
+    ----------
+    work : callable
+        What it asks to be done side by side is done in its thread.
+
+    Returns
+    -------
+    What `work` returned; an error of it is raised here.
+    """
+    return work_side_by_side(lambda call: call(), [work])[0]
 
 
 def _without_gradients(work: Callable[[Piece], None], piece: Piece) -> None:
@@ -106,8 +125,10 @@ def _pool(n_threads: int) -> ThreadPoolExecutor:
     have_started = threading.Barrier(n_threads + 1)
 
     def start() -> None:
-        # PyTorch sets a thread up, with what holds for all, at its first operation.
-        torch.ones(1 << 16).sum()
+        # The question sets the thread up as all are. An operation would, too; a split
+        # one would begin OpenMP threads of this thread's own, for good. Where there
+        # are more of those than cores, GNU's OpenMP no longer waits busily: every
+        # split operation of the whole process then takes several times as long.
         torch.get_num_threads()
         # Holds for the thread that says it, and for threads that begin later on.
         torch.set_num_threads(1)

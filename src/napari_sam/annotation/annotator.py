@@ -267,9 +267,6 @@ class Annotator(Onlooker):
         self.accepted.emit(made)
         return made
 
-    def _ask_again(self, scale: int) -> None:
-        self._ask(scale)
-
     def _ask(self, scale: int | None = None) -> None:
         """Enter the phase that the draft of this plane asks for, and ask the model."""
         if isinstance(self._phase, Loading):

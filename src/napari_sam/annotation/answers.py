@@ -3,17 +3,17 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from napari_sam.annotation.choices import default_choice, walking_order
 from napari_sam.annotation.commit_policy import clean_window
 from napari_sam.annotation.prompting import to_prompt_set
 from napari_sam.errors import PromptError
+from napari_sam.structures.lru_cache import LruCache
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Hashable, Sequence
     from threading import Event
 
     from napari_sam.annotation.choices import Size
@@ -91,11 +91,12 @@ class Memory:
     """
 
     def __init__(self) -> None:
-        self.embeddings: OrderedDict[PlaneKey, Encoded] = OrderedDict()
+        self.embeddings: LruCache[Encoded] = LruCache(MAX_EMBEDDINGS)
         # By these, what was encoded before is found again without its pixels.
         self._digests: dict[PlaneKey, dict[Region, str]] = {}
-        self._answers: OrderedDict[Any, Answer] = OrderedDict()
-        self._n_bytes = 0
+        self._answers: LruCache[Answer] = LruCache(
+            MAX_ANSWERS, MAX_ANSWER_BYTES, keeps_last=True
+        )
 
     def embed(
         self,
@@ -128,7 +129,6 @@ class Memory:
         """
         embedding = self.embeddings.get(plane)
         if embedding is not None:
-            self.embeddings.move_to_end(plane)
             return embedding
         context.check()
         embedding = segmenter.embed(
@@ -142,26 +142,15 @@ class Memory:
 
     def keep(self, plane: PlaneKey, embedding: Encoded) -> None:
         """Keep an embedding."""
-        self.embeddings[plane] = embedding
-        if len(self.embeddings) > MAX_EMBEDDINGS:
-            self.embeddings.popitem(last=False)
+        self.embeddings.put(plane, embedding)
 
-    def answer(self, key: Any) -> Answer | None:
+    def answer(self, key: Hashable) -> Answer | None:
         """Return what was answered before, or None."""
-        found = self._answers.get(key)
-        if found is not None:
-            self._answers.move_to_end(key)
-        return found
+        return self._answers.get(key)
 
-    def keep_answer(self, key: Any, answer: Answer) -> None:
+    def keep_answer(self, key: Hashable, answer: Answer) -> None:
         """Keep an answer."""
-        self._answers[key] = answer
-        self._n_bytes += _bytes_of(answer)
-        while len(self._answers) > 1 and (
-            len(self._answers) > MAX_ANSWERS or self._n_bytes > MAX_ANSWER_BYTES
-        ):
-            _, oldest = self._answers.popitem(last=False)
-            self._n_bytes -= _bytes_of(oldest)
+        self._answers.put(key, answer, _bytes_of(answer))
 
 
 def _bytes_of(answer: Answer) -> int:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from psygnal import Signal
 
+from napari_sam.annotation.found_in_part import FoundInPart
 from napari_sam.annotation.job import Job, JobContext, Priority
 from napari_sam.annotation.scope import PlaneContext, PlanesResult, over_planes
 from napari_sam.errors import PhaseError, SettingsError
-from napari_sam.structures.geometry import grow_box, mask_bounding_box
+from napari_sam.structures.geometry import grow_box, intersect_boxes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     )
     from napari_sam.structures.arrays import BoolMask, HalfOpenBox, LabelImage
     from napari_sam.structures.candidates import MaskRecord
+    from napari_sam.structures.mask_window import MaskWindow
     from napari_sam.structures.plane_pixels import PlanePixels
     from napari_sam.structures.tile_result import FoundObjects
 
@@ -60,13 +62,13 @@ class GridResult:
 
 @dataclass(frozen=True, slots=True)
 class LargeResult:
-    """Objects found on a plane that was searched in tiles.
+    """Objects found on a large plane, in tiles or in a part of it.
 
     Attributes
     ----------
     plane : PlaneKey
-    shape : (H, W)
-        Size of the plane.
+    part : (y0, x0, y1, x1)
+        Half-open pixel box of the plane that was searched.
     objects : FoundObjects
         Labels by box.
     is_partial : bool
@@ -74,7 +76,7 @@ class LargeResult:
     """
 
     plane: PlaneKey
-    shape: tuple[int, int]
+    part: HalfOpenBox
     objects: FoundObjects
     is_partial: bool = False
 
@@ -125,7 +127,7 @@ class GridRun:
         source: ImageSource,
         plane: PlaneKey,
         settings: Mapping[str, Any],
-        region: BoolMask | None = None,
+        region: MaskWindow | None = None,
     ) -> None:
         """Begin; exactly one of `finished` and `failed` follows.
 
@@ -139,7 +141,7 @@ class GridRun:
             Which plane of them.
         settings : mapping
             Automatic settings that differ from the model's defaults.
-        region : (H, W) bool array, optional
+        region : MaskWindow, optional
             Only objects that lie with more than half of their pixels inside are kept.
 
         Raises
@@ -160,10 +162,10 @@ class GridRun:
         source: ImageSource,
         planes: Sequence[PlaneKey],
         settings: Mapping[str, Any],
-        region: BoolMask | None = None,
+        region: MaskWindow | None = None,
         finish: Callable[[Any, PlaneContext], Any] | None = None,
         *,
-        in_tiles: bool = False,
+        is_large: bool = False,
     ) -> None:
         """Begin on several planes; `planes_finished` or `failed` follows.
 
@@ -173,13 +175,13 @@ class GridRun:
             See `start`.
         planes : sequence of PlaneKey
             Where to segment, in this order.
-        region : (H, W) bool array, optional
+        region : MaskWindow, optional
             The same on every plane.
         finish : callable, optional
             Makes of a plane's result what is delivered, in the model thread.
-        in_tiles : bool
-            Whether planes are read tile by tile and their results are `LargeResult`;
-            not with a region.
+        is_large : bool
+            Whether results are `LargeResult`. Planes are then read tile by tile; with a
+            region, nothing but its surroundings is read.
 
         Raises
         ------
@@ -190,12 +192,14 @@ class GridRun:
 
         def on_plane(plane: PlaneKey, context: PlaneContext) -> Any:
             found: GridResult | LargeResult
-            if in_tiles and region is None:
+            if is_large and region is None:
                 found = search_plane(segmenter, source, plane, settings, context)
             else:
                 found = segment_plane(
                     segmenter, source, plane, settings, region, context
                 )
+                if is_large:
+                    found = _as_large(found, source.plane_shape(plane))
             return found if finish is None else finish(found, context)
 
         def work(context: JobContext) -> PlanesResult[Any]:
@@ -239,7 +243,7 @@ def segment_plane(
     source: ImageSource,
     plane: PlaneKey,
     settings: Mapping[str, Any],
-    region: BoolMask | None,
+    region: MaskWindow | None,
     context: JobContext | PlaneContext,
 ) -> GridResult:
     """Segment one plane; see `segment_region`."""
@@ -262,15 +266,20 @@ def search_plane(
         progress=context.progress,
         cancel=context.cancel,
     )
-    shape = source.plane_shape(plane)
-    return LargeResult(plane, shape, objects, context.cancel.is_set())
+    whole = (0, 0, *source.plane_shape(plane))
+    return LargeResult(plane, whole, objects, context.cancel.is_set())
+
+
+def _as_large(result: GridResult, shape: tuple[int, int]) -> LargeResult:
+    objects = FoundInPart(shape, result.box, result.labels, result.records)
+    return LargeResult(result.plane, result.box, objects, result.is_partial)
 
 
 def segment_region(
     segmenter: Segmenter,
     plane: PlanePixels,
     settings: Mapping[str, Any],
-    region: BoolMask | None,
+    region: MaskWindow | None,
     context: JobContext | PlaneContext,
 ) -> tuple[HalfOpenBox, LabelImage, list[MaskRecord]]:
     """Segment a plane, or the surroundings of a region of it; nothing else is read.
@@ -290,17 +299,16 @@ def segment_region(
     """
     box: HalfOpenBox = (0, 0, *plane.shape)
     if region is not None:
-        inside = mask_bounding_box(region)
+        inside = intersect_boxes(region.box, box)
         if inside is None:
             msg = "The region does not touch the image. Draw it on the image."
             raise SettingsError(msg)
         box = grow_box(inside, REGION_MARGIN_PX, plane.shape)
-    y0, x0, y1, x1 = box
     labels, records = segmenter.segment_everything(
         plane.read(box), settings, progress=context.progress, cancel=context.cancel
     )
     if region is not None:
-        labels, records = keep_inside(labels, records, region[y0:y1, x0:x1])
+        labels, records = keep_inside(labels, records, region.inside(box))
     return box, labels, records
 
 

@@ -223,5 +223,8 @@ class LabelEditor:
     def announce(self) -> None:
         """Say what is on offer; called as labels change. Without a model, nothing."""
 
-    def _ask(self) -> None:
-        """Follow a change of what is being prompted, or of the commit rule."""
+    def _ask(self, scale: int | None = None) -> None:
+        """Follow a change of what is being prompted, or of the commit rule.
+
+        With a scale, what is being prompted is to be seen in so much detail.
+        """

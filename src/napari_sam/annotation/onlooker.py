@@ -135,7 +135,7 @@ class Onlooker(LabelEditor):
             if answered is not None:
                 scale = self.desk.finer_scale(phase.segmenter, plane, answered)
                 if scale is not None:
-                    self._ask_again(scale)
+                    self._ask(scale)
 
     def hover(self, plane: PlaneKey, yx: tuple[float, float] | None) -> None:
         """Show the mask under the pointer; None when it leaves the image.
@@ -153,10 +153,6 @@ class Onlooker(LabelEditor):
         self._hover.over(plane, yx, segmenter, embedding, self._settings, scale)
         if scale is not None:
             self.desk.look_near(segmenter, plane, yx)
-
-    def _ask_again(self, scale: int) -> None:
-        """Ask for the present draft in more detail."""
-        raise NotImplementedError
 
     def _on_embedding(self, plane: PlaneKey, is_ready: bool) -> None:  # noqa: FBT001  a signal's payload
         self.embedding_changed.emit(plane, is_ready)

@@ -87,14 +87,18 @@ class Proposals:
     shape : (H, W)
         Size of the plane.
     records : sequence of n MaskRecord
-        In the plane's frame, in any order.
+        In the frame of the part, in any order.
     statistics : mapping of str to (n,) array
         See `measure_records`.
     first_id : int
         Ids are unique among all proposals of an annotator.
+    part : (y0, x0, y1, x1), optional
+        Half-open box of the plane that was searched; the whole plane by default.
+        Nothing here takes memory for what lies beside it.
 
     Attributes
     ----------
+    part : (y0, x0, y1, x1)
     n_left_out : int
         Masks beyond `MAX_PROPOSALS`, which are not stored.
     """
@@ -106,21 +110,25 @@ class Proposals:
         records: Sequence[MaskRecord],
         statistics: Mapping[str, npt.ArrayLike],
         first_id: int = 1,
+        part: HalfOpenBox | None = None,
     ) -> None:
         scores = np.asarray(statistics["predicted_iou"], dtype=np.float64)
         order = np.argsort(-scores, kind="stable")[:MAX_PROPOSALS]  # NaN comes last
         self.plane, self.shape, self.first_id = plane, shape, first_id
+        self.part = (0, 0, *shape) if part is None else part
         self.records = tuple(records[i] for i in order.tolist())
         self.n_left_out = len(records) - len(self.records)
         self.statistics: dict[str, Values] = {
             name: np.asarray(statistics[name], dtype=np.float64)[order]
             for name in STATISTICS
         }
-        self._runs = RunTable(self.records, shape)
-        width = max(1, round(max(shape) / OUTLINE_PART))
-        self._outlines = RunTable(self.records, shape, width)
+        size = self.size
+        self._runs = RunTable(self.records, size)
+        width = max(1, round(max(size) / OUTLINE_PART))
+        self._outlines = RunTable(self.records, size, width)
         self._is_background = np.array(
-            [is_background(r.bbox, r.area, shape) for r in self.records], dtype=np.bool_
+            [is_background(self._box(r), r.area, shape) for r in self.records],
+            dtype=np.bool_,
         )
         n = len(self.records)
         self._filters: dict[str, tuple[float, float]] = {}
@@ -140,6 +148,8 @@ class Proposals:
         records: Sequence[MaskRecord],
         first_id: int = 1,
         check: Callable[[], None] | None = None,
+        part: HalfOpenBox | None = None,
+        shape: tuple[int, int] | None = None,
     ) -> Proposals:
         """Measure masks on the pixels shown and store them.
 
@@ -147,21 +157,30 @@ class Proposals:
         ----------
         plane : PlaneKey
             Where they lie.
-        pixels : (H, W) or (H, W, 3 | 4) array
-            The plane.
+        pixels : (h, w) or (h, w, 3 | 4) array
+            The plane, or the part of it.
         records : sequence of MaskRecord
-            In the plane's frame.
+            In the frame of `pixels`.
         first_id : int
             Id of the best one.
         check : callable, optional
             Called before each record: it may give way to other work, or raise to stop.
+        part, shape : (y0, x0, y1, x1), (H, W), optional
+            Where the pixels lie, and on how large a plane, if they are not all of it.
         """
-        shape = (pixels.shape[0], pixels.shape[1])
+        if shape is None:
+            shape = (pixels.shape[0], pixels.shape[1])
         statistics = measure_records(records, pixels, check)
-        return cls(plane, shape, records, statistics, first_id)
+        return cls(plane, shape, records, statistics, first_id, part)
 
     def __len__(self) -> int:
         return len(self.records)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the part."""
+        y0, x0, y1, x1 = self.part
+        return y1 - y0, x1 - x0
 
     @property
     def ids(self) -> range:
@@ -186,7 +205,7 @@ class Proposals:
     def mask(self, proposal_id: int) -> MaskWindow:
         """Return the mask of one proposal."""
         record = self.records[self.number(proposal_id)]
-        return MaskWindow(record.bbox[0], record.bbox[1], crop_of(record))
+        return MaskWindow(*self._box(record)[:2], crop_of(record))
 
     # What passes
 
@@ -246,15 +265,15 @@ class Proposals:
 
         Parameters
         ----------
-        labels : (H, W) integer array
-            The labels of the plane.
+        labels : (h, w) integer array
+            The labels of the part.
         """
         inside = self._runs.count_inside(labels)
         self._fails[COVERED] = inside > COVERED_FROM * self._runs.areas
 
     def n_touching(self, box: HalfOpenBox) -> int:
         """Count the proposals whose box has pixels in common with a box."""
-        return len(self._runs.touching(box))
+        return len(self._touching(box))
 
     def update_covered(
         self, box: HalfOpenBox, read: Callable[[HalfOpenBox], LabelImage]
@@ -268,9 +287,9 @@ class Proposals:
         read : callable
             Returns the labels inside a box.
         """
-        for number in self._runs.touching(box):
+        for number in self._touching(box):
             record = self.records[number]
-            inside = np.count_nonzero(read(record.bbox)[crop_of(record)])
+            inside = np.count_nonzero(read(self._box(record))[crop_of(record)])
             self._fails[COVERED][number] = inside > COVERED_FROM * record.area
 
     @property
@@ -333,7 +352,8 @@ class Proposals:
 
     def at(self, yx: tuple[int, int]) -> int | None:
         """Id of the visible proposal under a pixel, the smallest of several."""
-        number = self._runs.at(yx, self.is_visible)
+        y, x = yx[0] - self.part[0], yx[1] - self.part[1]
+        number = self._runs.at((y, x), self.is_visible)
         return None if number is None else number + self.first_id
 
     def paint(
@@ -346,8 +366,8 @@ class Proposals:
 
         Parameters
         ----------
-        canvas : (H, W) integer array
-            Cleared first; fastest in column order.
+        canvas : (h, w) integer array
+            Of the part. Cleared first; fastest in column order.
         fills, outlines : (n,) integer array-like
             What each is drawn with, best score first; no outline if None.
         """
@@ -356,6 +376,17 @@ class Proposals:
         self._runs.paint(canvas, np.where(is_visible, np.asarray(fills), 0))
         if outlines is not None:
             self._outlines.paint(canvas, np.where(is_visible, np.asarray(outlines), 0))
+
+    def _box(self, record: MaskRecord) -> HalfOpenBox:
+        """Return the box around a mask, in the frame of the plane."""
+        y, x = self.part[:2]
+        y0, x0, y1, x1 = record.bbox
+        return y0 + y, x0 + x, y1 + y, x1 + x
+
+    def _touching(self, box: HalfOpenBox) -> list[int]:
+        """Numbers of masks whose box has pixels in common with one of the plane."""
+        y, x = self.part[:2]
+        return self._runs.touching((box[0] - y, box[1] - x, box[2] - y, box[3] - x))
 
 
 def _known(statistic: str) -> str:

@@ -100,6 +100,7 @@ def proposals_of(
     pixels: Plane,
     first_id: int,
     check: Callable[[], None] | None = None,
+    shape: tuple[int, int] | None = None,
 ) -> Proposals:
     """Measure what an automatic run found; slow, so for the model thread.
 
@@ -107,17 +108,18 @@ def proposals_of(
     ----------
     result : GridResult
         Of a plane or a region of it.
-    pixels : (H, W) or (H, W, 3 | 4) array
-        The whole plane.
+    pixels : (h, w) or (h, w, 3 | 4) array
+        Those of the result's box.
     first_id : int
         Id of the best proposal.
     check : callable, optional
         Called before each record: it may give way to other work, or raise to stop.
+    shape : (H, W), optional
+        Size of the plane, if the result is of a region of it.
     """
-    y0, x0 = result.box[:2]
-    shape = (pixels.shape[0], pixels.shape[1])
-    records = [record.moved(y0, x0, shape) for record in result.records]
-    return Proposals.measured(result.plane, pixels, records, first_id, check)
+    return Proposals.measured(
+        result.plane, pixels, result.records, first_id, check, result.box, shape
+    )
 
 
 class ProposalBook:
@@ -261,8 +263,7 @@ class ProposalBook:
         return self._editor.labels.read(plane, box)
 
     def _hide_covered(self, proposals: Proposals) -> None:
-        whole = (0, 0, *proposals.shape)
-        proposals.hide_covered(self._read(proposals.plane, whole))
+        proposals.hide_covered(self._read(proposals.plane, proposals.part))
 
     def _take(
         self,

@@ -35,13 +35,3 @@ def iou_with_crop(
     ious = np.ones(len(masks))
     np.divide(intersection, union, out=ious, where=union > 0)
     return ious
-
-
-def pooled_mean(parts: list[NDArray[np.float64]]) -> float:
-    """Mean over all objects of all images; NaN where there is none.
-
-    Every object counts once, so an image with many objects weighs more than one
-    with few.
-    """
-    pooled = np.concatenate(parts) if parts else np.empty(0)
-    return float(pooled.mean()) if pooled.size else float("nan")

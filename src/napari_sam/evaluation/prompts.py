@@ -1,12 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """The prompts that an evaluation gives for an object whose outline is known."""
 
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+
+from napari_sam.structures.mask_window import MaskWindow
+from napari_sam.structures.prompt_checks import BACKGROUND, FOREGROUND
+from napari_sam.structures.prompts import PointPrompt
+
+MAX_JITTER_PX = 20.0
+"""No side of a box moves further (Kirillov et al. 2023, appendix A)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +33,11 @@ class TrueObject:
     def area(self) -> int:
         """Number of pixels."""
         return int(np.count_nonzero(self.crop))
+
+    @property
+    def window(self) -> MaskWindow:
+        """The object as a mask of the plane."""
+        return MaskWindow(*self.corner_yx, self.crop)
 
     @property
     def box_yx(self) -> tuple[int, int, int, int]:
@@ -54,9 +67,7 @@ def centre_point(mask: NDArray[np.bool_]) -> tuple[int, int]:
     if not mask.any():
         msg = "An empty mask has no centre point. Give a mask with at least one pixel."
         raise ValueError(msg)
-    distance = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
-    y, x = np.unravel_index(int(np.argmax(distance)), mask.shape)
-    return int(y), int(x)
+    return _deepest(mask)[1:]
 
 
 def true_objects(
@@ -84,3 +95,101 @@ def true_objects(
         )
         if found.area >= min_area:
             yield found
+
+
+def random_generator(seed: int, image: str, label: int) -> np.random.Generator:
+    """Return the source of chance of one object.
+
+    It depends on nothing else, so that an object gets the same prompts in whatever
+    order and company images are evaluated.
+    """
+    return np.random.default_rng((seed, zlib.crc32(image.encode()), label))
+
+
+def random_point(found: TrueObject, rng: np.random.Generator) -> tuple[int, int]:
+    """Return a pixel of the object, drawn evenly from all of them."""
+    rows, columns = np.nonzero(found.crop)
+    i = int(rng.integers(len(rows)))
+    return found.corner_yx[0] + int(rows[i]), found.corner_yx[1] + int(columns[i])
+
+
+def jittered_box(
+    found: TrueObject, rng: np.random.Generator, share: float, shape: tuple[int, int]
+) -> tuple[float, float, float, float]:
+    """Return the box of an object as somebody draws it who does not look closely.
+
+    Each of the four sides moves by normal noise with a standard deviation of ``share``
+    of the box's height or width, at most 20 px (Kirillov et al. 2023, appendix A), and
+    never past two fifths of it, so that the box keeps its middle.
+
+    Parameters
+    ----------
+    found : TrueObject
+        The object.
+    rng : Generator
+        Source of chance.
+    share : float
+        Standard deviation as a part of the side.
+    shape : (H, W)
+        Size of the plane; the box is cut at its borders.
+
+    Returns
+    -------
+    (y0, x0, y1, x1) of float
+    """
+    y0, x0, y1, x1 = found.box_yx
+    sides = np.array([y1 - y0, x1 - x0] * 2, dtype=np.float64)
+    most = np.minimum(MAX_JITTER_PX, 0.4 * sides)
+    moved = np.array([y0, x0, y1, x1]) + np.clip(
+        rng.normal(size=4) * share * sides, -most, most
+    )
+    height, width = shape
+    return (
+        max(0.0, float(moved[0])),
+        max(0.0, float(moved[1])),
+        min(float(height), float(moved[2])),
+        min(float(width), float(moved[3])),
+    )
+
+
+def correction_point(truth: MaskWindow, prediction: MaskWindow) -> PointPrompt | None:
+    """Return the next click of somebody who sees what is wrong.
+
+    Of the pixels that are missing and of those that are too many, the one that lies
+    farthest from the boundary of its region is clicked: the middle of the larger error.
+    It says "object" where pixels are missing; if both lie equally deep, "background".
+    The border of the image counts as boundary (Kirillov et al. 2023, section 7.1; the
+    rule for ties is that of SAM 2).
+
+    Parameters
+    ----------
+    truth, prediction : MaskWindow
+        Masks of the same plane.
+
+    Returns
+    -------
+    PointPrompt or None
+        None if nothing is wrong.
+    """
+    boxes = [mask.box for mask in (truth, prediction) if mask.area]
+    if not boxes:
+        return None
+    y0, x0 = min(b[0] for b in boxes), min(b[1] for b in boxes)
+    whole = (y0, x0, max(b[2] for b in boxes), max(b[3] for b in boxes))
+    wanted, given = truth.inside(whole), prediction.inside(whole)
+    missing, surplus = _deepest(wanted & ~given), _deepest(given & ~wanted)
+    if missing[0] == 0 and surplus[0] == 0:
+        return None
+    is_missing = missing[0] > surplus[0]
+    _, y, x = missing if is_missing else surplus
+    label = FOREGROUND if is_missing else BACKGROUND
+    return PointPrompt((float(y0 + y), float(x0 + x)), label)
+
+
+def _deepest(region: NDArray[np.bool_]) -> tuple[float, int, int]:
+    """Return the largest distance to the outside and where it is; 0 if empty."""
+    if not region.any():
+        return 0.0, 0, 0
+    depth = ndimage.distance_transform_edt(np.pad(region, 1))[1:-1, 1:-1]
+    y, x = np.unravel_index(int(np.argmax(depth)), region.shape)
+    return float(depth[y, x]), int(y), int(x)

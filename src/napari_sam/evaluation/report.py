@@ -1,132 +1,195 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an evaluation found, per image and for the whole set."""
+"""What an evaluation found, for the whole set, by group, by image and by object."""
+
+from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from napari_sam.evaluation.matching import MatchCounts
-from napari_sam.evaluation.metrics import pooled_mean
+from napari_sam.evaluation.comparison import FORMAT, VERSION, compare
+from napari_sam.evaluation.groups import UNKNOWN
+from napari_sam.evaluation.report_text import format_report
+from napari_sam.evaluation.scores import CORRECTION_LABELS, PROMPT_LABELS, ImageScores
+from napari_sam.evaluation.summary import image_values, summarize
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from napari_sam.evaluation.settings import EvaluationSettings
+    from napari_sam.modeling.sam import Sam
+
+Row = dict[str, int | float | str | None]
 
 
-@dataclass(frozen=True, slots=True)
-class ImageScores:
-    """Scores of one image; a part that was not asked for is None.
+@dataclass(frozen=True, eq=False)
+class Report:
+    """Scores of a set of images under one protocol.
 
-    The three arrays are of shape (n_objects,): IoU of the mask with the highest
-    predicted IoU of three for the centre point, of the best of those three, and of
-    output 0 for the tight box.
+    Attributes
+    ----------
+    images : tuple of ImageScores
+        Finished ones.
+    settings : EvaluationSettings
+        What was measured.
+    model : dict
+        Its name, digest and device.
+    is_complete : bool
+        Whether all images were measured.
+    earlier : mapping or None
+        A report of another model on the same images, to compare with.
     """
 
-    name: str
-    n_objects: int
-    point: NDArray[np.float64] | None = None
-    point_oracle: NDArray[np.float64] | None = None
-    box: NDArray[np.float64] | None = None
-    grid: MatchCounts | None = None
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """Scores of a set of images under one protocol."""
-
     images: tuple[ImageScores, ...]
-    min_area: int
-    iou_threshold: float
+    settings: EvaluationSettings
+    model: dict[str, str]
+    is_complete: bool = True
+    earlier: Mapping[str, Any] | None = None
 
-    @property
-    def n_objects(self) -> int:
-        """True objects of at least ``min_area`` pixels in all images."""
-        return sum(image.n_objects for image in self.images)
-
-    @property
-    def point(self) -> float:
-        """Mean IoU over objects, centre point, mask of highest predicted IoU."""
-        return pooled_mean([i.point for i in self.images if i.point is not None])
-
-    @property
-    def point_oracle(self) -> float:
-        """Mean IoU over objects, centre point, best of the three masks."""
-        return pooled_mean(
-            [i.point_oracle for i in self.images if i.point_oracle is not None]
-        )
-
-    @property
-    def box(self) -> float:
-        """Mean IoU over objects, tight box, output 0."""
-        return pooled_mean([i.box for i in self.images if i.box is not None])
-
-    @property
-    def average_precision(self) -> float:
-        """Mean over images of ``TP / (TP + FP + FN)`` in the automatic mode."""
-        scores = [i.grid.average_precision for i in self.images if i.grid is not None]
-        return float(np.mean(scores)) if scores else float("nan")
-
-    def to_dict(self) -> dict[str, object]:
-        """Numbers of the set as plain values; a part not asked for is None."""
-        means = {
-            "point_iou": self.point,
-            "point_oracle_iou": self.point_oracle,
-            "box_iou": self.box,
-            "average_precision": self.average_precision,
+    @classmethod
+    def of_model(
+        cls,
+        model: Sam,
+        images: tuple[ImageScores, ...],
+        settings: EvaluationSettings,
+        *,
+        is_complete: bool = True,
+        earlier: Mapping[str, Any] | None = None,
+    ) -> Report:
+        """Put together what was measured with a model."""
+        facts = {
+            "name": model.name,
+            "digest": model.digest,
+            "device": str(model.device),
         }
+        return cls(images, settings, facts, is_complete, earlier)
+
+    @cached_property
+    def whole(self) -> dict[str, Any]:
+        """Summary of all images."""
+        return summarize(self.images, self.settings)
+
+    @cached_property
+    def groups(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """Summaries by column of the index and value."""
+        columns = dict.fromkeys(c for image in self.images for c in image.groups)
+        found: dict[str, dict[str, dict[str, Any]]] = {}
+        for column in columns:
+            members: dict[str, list[ImageScores]] = {}
+            for image in self.images:
+                members.setdefault(image.groups.get(column, UNKNOWN), []).append(image)
+            found[column] = {
+                value: summarize(members[value], self.settings)
+                for value in sorted(members, key=_in_order)
+            }
+        return found
+
+    def value(self, name: str) -> float | None:
+        """Return one score of the whole set; None if it was not measured."""
+        score = self.whole["scores"].get(name)
+        return None if score is None else score["value"]
+
+    @cached_property
+    def comparison(self) -> dict[str, Any] | None:
+        """Gains over the earlier report; None without one."""
+        if self.earlier is None:
+            return None
+        return compare(self.earlier, self._without_comparison, self.settings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain values; see ``docs/reference/evaluation.md``."""
+        gains = {} if self.comparison is None else {"comparison": self.comparison}
+        return self._without_comparison | gains
+
+    @cached_property
+    def _without_comparison(self) -> dict[str, Any]:
         return {
-            "images": len(self.images),
-            "objects": self.n_objects,
-            "min_area_px": self.min_area,
-            "iou_threshold": self.iou_threshold,
-            "seconds": round(sum(i.seconds for i in self.images), 2),
-            **{k: None if np.isnan(v) else round(v, 4) for k, v in means.items()},
+            "format": FORMAT,
+            "version": VERSION,
+            "is_complete": self.is_complete,
+            "model": self.model,
+            "settings": self.settings.to_dict(),
+            "seconds": round(sum(image.seconds for image in self.images), 2),
+            "whole": self.whole,
+            "groups": self.groups,
+            "images": [_image(image) for image in self.images],
         }
 
-    def rows(self) -> list[dict[str, object]]:
-        """One plain dictionary per image, for a table."""
-        return [_row(image) for image in self.images]
+    def image_rows(self) -> list[Row]:
+        """Return one row of numbers per image; IoUs are means over its objects."""
+        return [_image_row(image) for image in self.images]
+
+    def object_rows(self) -> Iterator[Row]:
+        """Yield one row per object, image by image."""
+        for image in self.images:
+            for i, facts in enumerate(image.objects):
+                row: Row = {
+                    "image": image.name,
+                    **image.groups,
+                    "label": facts.label,
+                    "area_px": facts.area,
+                }
+                row |= zip(("y0", "x0", "y1", "x1"), facts.box_yx, strict=True)
+                for name in PROMPT_LABELS:
+                    if name in image.ious:
+                        row[name] = round(float(image.ious[name][i]), 5)
+                for name in CORRECTION_LABELS:
+                    series = image.ious.get(name)
+                    for j, iou in enumerate(() if series is None else series[i]):
+                        row[f"{name}_{j}"] = round(float(iou), 5)
+                yield row
 
     def format(self) -> str:
-        """Readable summary of several lines."""
-        counts = f"{len(self.images)} images, {self.n_objects:,} objects"
-        lines = [f"{counts} of at least {self.min_area} px"]
-        means = (
-            ("centre point, highest predicted IoU of three", self.point),
-            ("centre point, best of the three (oracle)", self.point_oracle),
-            ("tight box, output 0", self.box),
-        )
-        lines += [
-            f"  {text:<46} mean IoU {value:.3f}"
-            for text, value in means
-            if not np.isnan(value)
-        ]
-        grids = [i.grid for i in self.images if i.grid is not None]
-        if grids:
-            text = f"automatic, AP at IoU {self.iou_threshold:g}"
-            lines.append(
-                f"  {text:<46} mean AP  {self.average_precision:.3f}   "
-                f"(found {sum(g.true_positives for g in grids):,}, "
-                f"invented {sum(g.false_positives for g in grids):,}, "
-                f"missed {sum(g.false_negatives for g in grids):,})"
-            )
-        return "\n".join(lines)
+        """Return a readable summary of several lines."""
+        return format_report(self.whole, self.groups, self.comparison, self.settings)
 
 
-def _row(image: ImageScores) -> dict[str, object]:
-    """Flat numbers of one image; the IoUs are means over its objects."""
-    row: dict[str, object] = {"name": image.name, "objects": image.n_objects}
-    parts = (
-        ("point_iou", image.point),
-        ("point_oracle_iou", image.point_oracle),
-        ("box_iou", image.box),
-    )
-    for key, values in parts:
-        row[key] = None
-        if values is not None and values.size:
-            row[key] = round(float(values.mean()), 4)
-    grid = image.grid
-    row["average_precision"] = None if grid is None else grid.average_precision
-    row["true_positives"] = None if grid is None else grid.true_positives
-    row["false_positives"] = None if grid is None else grid.false_positives
-    row["false_negatives"] = None if grid is None else grid.false_negatives
+def _image(image: ImageScores) -> dict[str, Any]:
+    objects: dict[str, list[Any]] = {
+        "label": [facts.label for facts in image.objects],
+        "area_px": [facts.area for facts in image.objects],
+        "centre_y": [
+            (facts.box_yx[0] + facts.box_yx[2] - 1) / 2 for facts in image.objects
+        ],
+        "centre_x": [
+            (facts.box_yx[1] + facts.box_yx[3] - 1) / 2 for facts in image.objects
+        ],
+    }
+    objects |= {name: np.round(v, 5).tolist() for name, v in image.ious.items()}
+    return {
+        "name": image.name,
+        "groups": dict(image.groups),
+        "shape": list(image.shape),
+        "seconds": round(image.seconds, 3),
+        "scores": image_values(image),
+        "counts": {method: _counts(image, method) for method in image.instances},
+        "objects": objects,
+    }
+
+
+def _image_row(image: ImageScores) -> Row:
+    row: Row = {"name": image.name, **image.groups, "objects": len(image.objects)}
+    row |= image_values(image)
+    for method in image.instances:
+        row |= {f"{method}_{k}": v for k, v in _counts(image, method).items()}
     row["seconds"] = round(image.seconds, 3)
     return row
+
+
+def _counts(image: ImageScores, method: str) -> dict[str, int]:
+    counts = image.instances[method].counts
+    return {
+        "true_positives": counts.true_positives,
+        "false_positives": counts.false_positives,
+        "false_negatives": counts.false_negatives,
+    }
+
+
+def _in_order(value: str) -> tuple[float, str]:
+    """Sort key: numbers and ranges by their first number, then words."""
+    try:
+        return float(value.partition(" to ")[0]), ""
+    except ValueError:
+        return float("inf"), value

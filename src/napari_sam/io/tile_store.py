@@ -19,7 +19,6 @@ import json
 import os
 import shutil
 import sys
-from collections import OrderedDict
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Self
@@ -28,6 +27,7 @@ from napari_sam.errors import ImageError, OutputError, SettingsError
 from napari_sam.io.atomic import written_atomically
 from napari_sam.io.file_lock import try_lock
 from napari_sam.io.tile_file import decode_tile
+from napari_sam.structures.lru_cache import LruCache
 from napari_sam.structures.tile_result import TileResult
 
 FORMAT = "napari-sam tiles"
@@ -56,8 +56,7 @@ class TileStore:
     def __init__(self, folder: Path, lock: IO[bytes], n_cached: int = 1024) -> None:
         self._folder = folder
         self._lock = lock
-        self._n_cached = n_cached
-        self._cache: OrderedDict[int, TileResult] = OrderedDict()
+        self._cache: LruCache[TileResult] = LruCache(n_cached)
 
     def __enter__(self) -> Self:
         """Begin."""
@@ -97,17 +96,15 @@ class TileStore:
         ImageError
             If its file is damaged.
         """
-        if number in self._cache:
-            self._cache.move_to_end(number)
-            return self._cache[number]
+        kept = self._cache.get(number)
+        if kept is not None:
+            return kept
         try:
             content = self._path(number).read_bytes()
         except FileNotFoundError:
             return None
         result = decode_tile(content)
-        self._cache[number] = result
-        if len(self._cache) > self._n_cached:
-            self._cache.popitem(last=False)
+        self._cache.put(number, result)
         return result
 
     def put(self, number: int, content: bytes) -> None:

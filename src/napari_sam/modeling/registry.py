@@ -17,7 +17,11 @@ from napari_sam.modeling.sam import Sam
 
 Builder = Callable[[], Sam]
 # Modules whose import registers builders; a new family adds its own.
-_MODULES = ("napari_sam.modeling.build", "napari_sam.modeling.build_embedded")
+_MODULES = (
+    "napari_sam.modeling.build",
+    "napari_sam.modeling.build_embedded",
+    "napari_sam.modeling.build_embedded_v2",
+)
 _BUILDERS: dict[str, Builder] = {}
 
 

@@ -8,32 +8,29 @@ the feature grid, S pixels along a side of the frame.
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from napari_sam.modeling.features import ImageFeatures as ImageFeatures
+from napari_sam.modeling.mask_decoder_conv import ConvMaskDecoder
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from napari_sam.modeling.mask_decoder import DecodedTokens, MaskDecoder
+    from napari_sam.modeling.mask_decoder_conv import DecodedMaps
+    from napari_sam.modeling.object_head import ObjectHead
     from napari_sam.modeling.prompt_encoder import PromptEncoder
+    from napari_sam.modeling.prompt_encoder_map import MapPromptEncoder
+
+    Decoded = DecodedTokens | DecodedMaps
 
 # ImageNet statistics on the 0..255 scale, as in every published SAM.
 PIXEL_MEAN = (123.675, 116.28, 103.53)
 PIXEL_STD = (58.395, 57.12, 57.375)
-
-
-class ImageFeatures(NamedTuple):
-    """What the image encoder says of one image or several.
-
-    ``embedding`` is (B, C, g, g); ``high_res`` holds finer maps (B, C/4, 2g, 2g) and
-    (B, C/8, 4g, 4g) for architectures that have them, else nothing.
-    """
-
-    embedding: Tensor
-    high_res: tuple[Tensor, ...] = ()
 
 
 class Sam(nn.Module):
@@ -54,6 +51,12 @@ class Sam(nn.Module):
     auto_defaults : mapping
         Settings of automatic mask generation that suit this model better than SAM's
         own; the user's settings go over them.
+    object_head : ObjectHead, optional
+        Called with the finest map of the features; see `object_maps`.
+    min_object_px : float, optional
+        Objects smaller than this, in pixels of the frame, are answered better when
+        they are shown enlarged. None: the image is shown as it is, as published models
+        were made for.
 
     Attributes
     ----------
@@ -65,28 +68,35 @@ class Sam(nn.Module):
 
     pixel_mean: Tensor
     pixel_std: Tensor
+    # Of one family: what one writes only the other reads.
+    prompt_encoder: Any
+    mask_decoder: Any
 
     def __init__(
         self,
         image_encoder: nn.Module,
-        prompt_encoder: PromptEncoder,
-        mask_decoder: MaskDecoder,
+        prompt_encoder: PromptEncoder | MapPromptEncoder,
+        mask_decoder: MaskDecoder | ConvMaskDecoder,
         *,
         image_size: int,
         name: str,
         pixel_mean: Sequence[float] = PIXEL_MEAN,
         pixel_std: Sequence[float] = PIXEL_STD,
         auto_defaults: Mapping[str, float] = MappingProxyType({}),
+        object_head: ObjectHead | None = None,
+        min_object_px: float | None = None,
     ) -> None:
         super().__init__()
         self.image_encoder = image_encoder
         self.prompt_encoder = prompt_encoder
         self.mask_decoder = mask_decoder
+        self.object_head = object_head
         self.image_size = image_size
         self.name = name
         self.digest = ""
         self.mask_threshold = 0.0
         self.auto_defaults = auto_defaults
+        self.min_object_px = min_object_px
         for key, values in (("pixel_mean", pixel_mean), ("pixel_std", pixel_std)):
             statistics = torch.tensor(values, dtype=torch.float32).reshape(3, 1, 1)
             self.register_buffer(key, statistics, persistent=False)
@@ -104,7 +114,8 @@ class Sam(nn.Module):
     @property
     def grid_size(self) -> int:
         """Cells g along a side of the feature grid; mask inputs are 4g wide."""
-        return self.prompt_encoder.grid_size
+        cells: int = self.prompt_encoder.grid_size
+        return cells
 
     def preprocess(self, rgb: Tensor) -> Tensor:
         """Normalise and pad an image that already has its final size.
@@ -164,11 +175,40 @@ class Sam(nn.Module):
 
     def decode_tokens(
         self, features: ImageFeatures, sparse: Tensor, dense: Tensor
-    ) -> DecodedTokens:
+    ) -> Decoded:
         """First half of `decode`: predicted IoU, and what masks are drawn from."""
-        position = self.prompt_encoder.dense_pe()
-        return self.mask_decoder.attend(features.embedding, position, sparse, dense)
+        decoded: Decoded
+        if isinstance(self.mask_decoder, ConvMaskDecoder):
+            image = self.mask_decoder.prepare(features)
+            decoded = self.mask_decoder.attend(image, sparse, dense)
+        else:
+            position = self.prompt_encoder.dense_pe()
+            decoded = self.mask_decoder.attend(
+                features.embedding, position, sparse, dense
+            )
+        return decoded
 
-    def draw_masks(self, features: ImageFeatures, tokens: DecodedTokens) -> Tensor:
+    def draw_masks(self, features: ImageFeatures, tokens: Decoded) -> Tensor:
         """Second half of `decode`: logits (B, 4, 4g, 4g), the dear part."""
-        return self.mask_decoder.draw(tokens, features.high_res)
+        logits: Tensor = self.mask_decoder.draw(tokens, features.high_res)
+        return logits
+
+    @property
+    def has_object_maps(self) -> bool:
+        """Whether `object_maps` tells anything."""
+        return self.object_head is not None
+
+    def object_maps(self, features: ImageFeatures) -> Tensor | None:
+        """Say what the model takes for objects without any prompt.
+
+        Returns
+        -------
+        (B, 3, 4g, 4g) tensor or None
+            Logits: whether there is an object, whether its border is here, and how deep
+            inside it (after a sigmoid the distance to the border divided by the
+            object's largest). None without such a head.
+        """
+        if self.object_head is None:
+            return None
+        maps: Tensor = self.object_head(features.high_res[-1])
+        return maps

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from napari_sam.structures.arrays import FloatArray, HalfOpenBox
 from napari_sam.structures.candidates import MaskRecord
+from napari_sam.structures.geometry import intersect_boxes
 
 # Masks ending this close to the edge of a crop were probably cut by it.
 CROP_EDGE_PX = 20.0
@@ -64,6 +65,37 @@ def suppress(
     return order[kept]
 
 
+def suppress_masks(
+    records: Sequence[MaskRecord], scores: npt.ArrayLike, iou_threshold: float
+) -> npt.NDArray[np.int64]:
+    """Keep the best of masks that overlap too much, as `suppress` does with boxes.
+
+    Parameters
+    ----------
+    records : sequence of MaskRecord
+        Of one picture.
+    scores : (n,) array-like
+        Higher is better; among equals the earlier one.
+    iou_threshold : float
+        Masks go if their IoU with a kept one is greater.
+
+    Returns
+    -------
+    (k,) int64 array
+        Indices of kept masks, best first.
+    """
+    order = np.argsort(-np.asarray(scores, dtype=np.float32), kind="stable")
+    boxes = np.array([record.bbox for record in records], np.int64).reshape(-1, 4)
+    kept: list[int] = []
+    for i in order.tolist():
+        others = np.array(kept, dtype=np.int64)
+        meets = (boxes[others, :2] < boxes[i, 2:]) & (boxes[i, :2] < boxes[others, 2:])
+        near = others[meets.all(axis=1)].tolist()
+        if all(mask_iou(records[i], records[j]) <= iou_threshold for j in near):
+            kept.append(i)
+    return np.array(kept, dtype=np.int64)
+
+
 def is_cut_by_crop(
     bbox: HalfOpenBox, crop_box: HalfOpenBox, shape: tuple[int, int]
 ) -> bool:
@@ -87,3 +119,13 @@ def is_cut_by_crop(
     near_crop = np.abs(inclusive - np.array(crop_box)) <= CROP_EDGE_PX
     near_image = np.abs(inclusive - np.array([0, 0, *shape])) <= CROP_EDGE_PX
     return bool((near_crop & ~near_image).any())
+
+
+def mask_iou(first: MaskRecord, second: MaskRecord) -> float:
+    """Return the intersection over union of two masks of one plane; 0 if empty."""
+    box = intersect_boxes(first.bbox, second.bbox)
+    if box is None:
+        return 0.0
+    shared = first.rle.decode_window(box) & second.rle.decode_window(box)
+    n_shared = int(np.count_nonzero(shared))
+    return n_shared / max(first.area + second.area - n_shared, 1)

@@ -43,8 +43,12 @@ def answer_in_full(
         ``seconds`` is each object's share.
     """
     started = time.perf_counter()
-    decoded = predictor.decode(embedding, prompts)
-    return _to_answers(predictor, embedding, decoded, started)
+
+    def work() -> list[Answer]:
+        decoded = predictor.decode(embedding, prompts)
+        return _to_answers(predictor, embedding, decoded, started)
+
+    return predictor.answering(embedding, prompts.n_prompts, work)
 
 
 def answer_with_best(
@@ -65,14 +69,18 @@ def answer_with_best(
     list of B Answer
     """
     started = time.perf_counter()
-    attended = predictor.attend(embedding, prompts)
-    is_ambiguous = prompts.is_ambiguous and prompts.masks is None
-    chosen = best_outputs(attended.predicted_iou, is_ambiguous=is_ambiguous)
-    with torch.inference_mode():
-        attended = attended.of_outputs(chosen)
-    logits = predictor.draw(attended)  # (B, 1, a, b)
-    decoded = Decoded(logits, attended.predicted_iou.float())
-    return _to_answers(predictor, embedding, decoded, started)
+
+    def work() -> list[Answer]:
+        attended = predictor.attend(embedding, prompts)
+        is_ambiguous = prompts.is_ambiguous and prompts.masks is None
+        chosen = best_outputs(attended.predicted_iou, is_ambiguous=is_ambiguous)
+        with torch.inference_mode():
+            attended = attended.of_outputs(chosen)
+        logits = predictor.draw(attended)  # (B, 1, a, b)
+        decoded = Decoded(logits, attended.predicted_iou.float())
+        return _to_answers(predictor, embedding, decoded, started)
+
+    return predictor.answering(embedding, prompts.n_prompts, work)
 
 
 def best_outputs(predicted_iou: Tensor, *, is_ambiguous: bool) -> Tensor:

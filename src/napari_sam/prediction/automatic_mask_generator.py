@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Everything in an image, found by a grid of points."""
+"""Everything in an image, found without prompts from outside."""
 
 from threading import Event
 from typing import Any
 
+from napari_sam.errors import SettingsError
 from napari_sam.modeling.sam import Sam
-from napari_sam.prediction.grid_search import Progress, search_image
+from napari_sam.prediction.grid_search import Progress, count_points, search_image
 from napari_sam.prediction.intensity import IntensityRule, to_rgb
-from napari_sam.prediction.point_decoder import PointDecoder, SamPointDecoder
+from napari_sam.prediction.likely_search import search_likely
+from napari_sam.prediction.object_decoder import SamObjectDecoder, without_maps
+from napari_sam.prediction.object_search import search_objects
 from napari_sam.prediction.predictor import SamPredictor
+from napari_sam.prediction.progress_range import STEPS
 from napari_sam.structures.arrays import HalfOpenBox, Plane
 from napari_sam.structures.candidates import MaskRecord
 from napari_sam.structures.embedding import ImageEmbedding
@@ -16,7 +20,10 @@ from napari_sam.structures.settings import AutoSettings
 
 
 class AutomaticMaskGenerator:
-    """Finds masks without prompts (Kirillov et al. 2023, section 4).
+    """Finds masks without prompts (Kirillov et al. 2023, section 4), or faster ways.
+
+    The setting ``method`` says how: by a grid of points, the default, or by prompts
+    that follow from what is in the image; see `AutoSettings`.
 
     Parameters
     ----------
@@ -42,6 +49,9 @@ class AutomaticMaskGenerator:
         if settings.get("point_grids") is not None:
             defaults["points_per_side"] = None
         self.settings = AutoSettings.from_defaults(defaults, settings)
+        own_model = self.predictor.model
+        if self.settings.method == "fastest" and not own_model.has_object_maps:
+            raise SettingsError(without_maps(own_model.name))
 
     def generate(
         self,
@@ -67,7 +77,8 @@ class AutomaticMaskGenerator:
         intensity : IntensityRule or None
             How values become brightness.
         progress : callable or None
-            Called with ``(points done, points in all)``.
+            Called with ``(steps done, steps in all)``: points of the grid, per cents of
+            other methods.
         cancel : threading.Event or None
             When set, what has been found so far is returned after the present batch.
 
@@ -88,21 +99,33 @@ class AutomaticMaskGenerator:
         if embedding is not None:
             self.predictor.check_embedding(embedding, rgb)
 
-        def open_crop(box: HalfOpenBox) -> PointDecoder:
+        def embed(box: HalfOpenBox) -> ImageEmbedding:
             if box == whole and embedding is not None:
-                return SamPointDecoder(self.predictor, embedding)
+                return embedding
             y0, x0, y1, x1 = box
-            made = self.predictor.embed(rgb[y0:y1, x0:x1], cancel=cancel)
-            return SamPointDecoder(self.predictor, made)
+            return self.predictor.embed(rgb[y0:y1, x0:x1], cancel=cancel)
 
-        return search_image(
-            shape,
-            self.settings,
-            open_crop,
-            batch_size=self._batch_size(),
-            progress=progress,
-            cancel=cancel,
-        )
+        def open_crop(box: HalfOpenBox) -> SamObjectDecoder:
+            return SamObjectDecoder(self.predictor, embed(box))
+
+        how: dict[str, Any] = {
+            "batch_size": self._batch_size(),
+            "progress": progress,
+            "cancel": cancel,
+        }
+        model = self.predictor.model
+        if self.settings.method == "grid":
+            return search_image(shape, self.settings, open_crop, **how)
+        if model.has_object_maps:
+            how["min_object_px"] = model.min_object_px
+            return search_objects(shape, self.settings, open_crop, **how)
+        return search_likely(shape, self.settings, open_crop, **how)
+
+    def count_steps(self, shape: tuple[int, int]) -> int:
+        """Return the steps of the progress on an image (H, W)."""
+        if self.settings.method == "grid":
+            return count_points(shape, self.settings)
+        return STEPS
 
     def _batch_size(self) -> int:
         """Return how many points are decoded at once: no more than suits the device."""

@@ -13,7 +13,6 @@ from threading import Event
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from napari_sam.errors import Cancelled
 from napari_sam.prediction.amg_filters import (
@@ -23,10 +22,10 @@ from napari_sam.prediction.amg_filters import (
 )
 from napari_sam.prediction.batching import in_batches
 from napari_sam.prediction.crops import Crop, crop_boxes
-from napari_sam.prediction.logit_windows import LogitWindow, sample_boxes
+from napari_sam.prediction.logit_windows import sample_boxes
 from napari_sam.prediction.mask_cleanup import remove_small_regions
+from napari_sam.prediction.mask_records import RecordMaker
 from napari_sam.prediction.point_decoder import PointDecoder
-from napari_sam.prediction.window_masks import Thresholds, WindowMasks
 from napari_sam.structures import rle
 from napari_sam.structures.arrays import Coordinates, HalfOpenBox
 from napari_sam.structures.candidates import MaskRecord
@@ -78,7 +77,7 @@ def search_image(
             decoder = open_crop(crop.box)
         except Cancelled:
             break
-        search = _CropSearch(crop, shape, settings, decoder)
+        search = CropSearch(crop, shape, settings, decoder)
         records += search.run(grid, batch_size or settings.points_per_batch, counter)
     if len(crops) > 1:
         # Masks of smaller crops were seen at a higher resolution.
@@ -126,8 +125,20 @@ class _Counter:
             self._progress(self._done, self._total)
 
 
-class _CropSearch:
-    """The search on one crop."""
+class CropSearch:
+    """The search on one crop.
+
+    Parameters
+    ----------
+    crop : Crop
+        Where it lies in the image.
+    shape : (H, W)
+        Size of the image.
+    settings : AutoSettings
+        Thresholds.
+    decoder : PointDecoder
+        Answers points on the crop.
+    """
 
     def __init__(
         self,
@@ -140,9 +151,7 @@ class _CropSearch:
         self._shape = shape
         self._settings = settings
         self._decoder = decoder
-        middle, offset = settings.mask_threshold, settings.stability_score_offset
-        self._thresholds = Thresholds(middle - offset, middle, middle + offset)
-        self._masks = WindowMasks()
+        self._maker = RecordMaker(crop.box, shape, settings, decoder)
 
     def run(
         self, grid_yx: Coordinates, batch_size: int, counter: _Counter
@@ -152,7 +161,7 @@ class _CropSearch:
         points_yx = grid_yx * np.array([y1 - y0, x1 - x0], dtype=np.float64)
 
         def search_part(start: int, stop: int) -> list[MaskRecord]:
-            return self._search_points(points_yx[start:stop])
+            return self.ask(points_yx[start:stop])
 
         records: list[MaskRecord] = []
         n_done = 0
@@ -168,8 +177,19 @@ class _CropSearch:
             records[i] for i in suppress(inclusive_boxes(records), scores, threshold)
         ]
 
-    def _search_points(self, points_yx: Coordinates) -> list[MaskRecord]:
-        """Answer one batch of points and filter the masks, point by point."""
+    def ask(self, points_yx: Coordinates) -> list[MaskRecord]:
+        """Answer one batch of points and filter the masks, point by point.
+
+        Parameters
+        ----------
+        points_yx : (n, 2) array
+            Pixels of the crop.
+
+        Returns
+        -------
+        list of MaskRecord
+            Up to three for each point, which they name.
+        """
         settings = self._settings
         answers = self._decoder.decode(points_yx)
         predicted_iou = answers.predicted_iou
@@ -179,48 +199,25 @@ class _CropSearch:
             chosen = torch.ones_like(predicted_iou, dtype=torch.bool)
         # Masks are enlarged one by one, after this filter and where they are only.
         logits = answers.logits(chosen)
-        lowest = settings.mask_threshold - settings.stability_score_offset
-        boxes = sample_boxes(logits, lowest)
+        boxes = sample_boxes(logits, self._maker.lowest_logit)
         scores = predicted_iou[chosen].tolist()
         numbers = chosen.nonzero()[:, 0].tolist()
         records = (
-            self._to_record(logits[i], boxes[i], scores[i], points_yx[numbers[i]])
+            self._maker.make(
+                logits[i],
+                boxes[i],
+                scores[i],
+                points_yx[numbers[i]],
+                min_stability=settings.stability_score_thresh,
+            )
             for i in range(len(scores))
         )
-        return [record for record in records if record is not None]
-
-    def _to_record(
-        self,
-        logits: Tensor,
-        box: HalfOpenBox | None,
-        score: float,
-        point_yx: Coordinates,
-    ) -> MaskRecord | None:
-        """Enlarge one mask, measure it, and make a record of it if it is good."""
-        settings = self._settings
-        window = self._decoder.window(logits, box)
-        if window is None:
-            window = LogitWindow(logits.new_zeros((0, 0)), 0, 0)
-        mask, stability = self._masks.measure(window, self._thresholds)
-        threshold = np.float32(settings.stability_score_thresh)
-        if threshold > 0 and not stability >= threshold:
-            return None
-        crop_y0, crop_x0 = self._crop.box[:2]
-        y0, x0 = crop_y0 + window.y0, crop_x0 + window.x0
-        encoded = rle.encode_window(mask, y0, x0, self._shape)
-        bbox = encoded.bounding_box() or (crop_y0, crop_x0, crop_y0, crop_x0)
-        if is_cut_by_crop(bbox, self._crop.box, self._shape):
-            return None
-        return MaskRecord(
-            rle=encoded,
-            bbox=bbox,
-            area=encoded.area,
-            predicted_iou=score,
-            stability_score=float(stability),
-            point_yx=(crop_y0 + float(point_yx[0]), crop_x0 + float(point_yx[1])),
-            crop_box=self._crop.box,
-            output_mode=settings.output_mode,
-        )
+        return [
+            record
+            for record in records
+            if record is not None
+            and not is_cut_by_crop(record.bbox, self._crop.box, self._shape)
+        ]
 
 
 def _clean(records: Sequence[MaskRecord], settings: AutoSettings) -> list[MaskRecord]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from napari_sam.structures.embedding import ImageEmbedding
     from napari_sam.structures.mask_window import MaskWindow
     from napari_sam.structures.plane_view import Region
+
+Choice = Literal["best", "ready first", "only ready"]
+"""Of several regions that show something well."""
 
 
 class ImageParts:
@@ -64,7 +67,7 @@ class ImageParts:
         self._frame = predictor.model.image_size
         side = 4 * predictor.model.grid_size
         self._low_shape = (side, side)
-        self.regions = Regions(pixels.shape, self._frame)
+        self.regions = Regions(pixels.shape, self._frame, predictor.model.min_object_px)
         self.whole = self.regions.whole
         self._whole_embedding: ImageEmbedding | None = None
         self._pixels: ShownPixels | None = pixels
@@ -113,6 +116,7 @@ class ImageParts:
         if not len(corners):
             logits = prompts.mask_input
             return self.whole if logits is None else self._origin(logits, corners)
+        finest = math.inf
         if prompts.mask_input is not None:
             origin = self._origin(prompts.mask_input, corners)
             if self._suits(origin, corners, scale):
@@ -121,9 +125,8 @@ class ImageParts:
             extent = self._grid(origin).extent(logits)
             if extent is not None:
                 corners = np.concatenate([corners, np.reshape(extent, (2, 2))])
-            if scale is not None:  # what was seen in detail is not seen with less
-                scale = min(scale, origin.scale)
-        return self._ready_or_best(corners, scale)
+            finest = origin.scale  # what was seen in detail is not seen with less
+        return self._ready_or_best(corners, scale, finest)
 
     def at(self, yx: tuple[float, float], scale: int | None = None) -> Region:
         """Return the region that would answer a click; see `best_for`.
@@ -139,6 +142,24 @@ class ImageParts:
         """Return the finest region that shows everything and needs no encoding."""
         around = self.regions.around(corners_yx, scale)
         return next((region for region in around if self.is_ready(region)), None)
+
+    def enlarging(
+        self,
+        corners_yx: npt.NDArray[np.float64],
+        size_px: float,
+        seen: Region,
+        choice: Choice,
+    ) -> Region | None:
+        """Return a region for a tiny object, as `Regions.enlarging` does.
+
+        A ready one goes before the best if `choice` says so; None if it has to be ready
+        and is not.
+        """
+        best = self.regions.enlarging(corners_yx, size_px, seen)
+        if best is None or choice == "best":
+            return best
+        ready = self._ready_like(best, corners_yx)
+        return best if ready is None and choice == "ready first" else ready
 
     def place(self, prompts: Sequence[PromptSet], region: Region) -> PromptBatch:
         """Place prompts of one kind in the frame that shows a region.
@@ -171,7 +192,7 @@ class ImageParts:
         """
         embedding = self.embedding(region)
         is_huge = math.prod(region.size) > MAX_WINDOW_PX
-        if region.scale == 1 or (region == self.whole and not is_huge):
+        if region.scale <= 1 or (region == self.whole and not is_huge):
             return embedding
         return replace(embedding, original_size=embedding.input_size)
 
@@ -197,8 +218,7 @@ class ImageParts:
 
     def note(self, answer: Answer, region: Region) -> None:
         """Remember which region the logits of an answer are of."""
-        # Of masks that come one by one there may be thousands, and none is given back.
-        if region != self.whole and len(answer) > 1:
+        if region != self.whole:
             self._predictor.logit_origins.note(answer.low_res_logits, region)
 
     def _encode(self, region: Region, cancel: Event | None) -> ImageEmbedding:
@@ -223,19 +243,32 @@ class ImageParts:
             kept.put((self._token, region), embedding, embedding.nbytes)
             return
         self._whole_embedding = embedding
-        if not self.regions.scales:
+        if not self.regions.scales and not self.regions.enlarging_scales:
             self._pixels = None  # pixels are needed again for regions only
 
     def _ready_or_best(
-        self, corners: npt.NDArray[np.float64], scale: int | None
+        self,
+        corners: npt.NDArray[np.float64],
+        scale: int | None,
+        finest: float = math.inf,
     ) -> Region:
-        best = self.regions.best_for(corners, scale)
-        if scale is None or self.is_ready(best):
+        """``scale`` is what the screen shows, ``finest`` what was seen before."""
+        usual = self.regions.usual_scale if scale is None else scale
+        best = self.regions.best_for(corners, min(usual, finest))
+        if scale is None:
             return best  # answers of scripts must not depend on what was asked before
+        return self._ready_like(best, corners) or best
+
+    def _ready_like(
+        self, best: Region, corners: npt.NDArray[np.float64]
+    ) -> Region | None:
+        """Return the best region that is ready, of the scale of the best of all."""
+        if self.is_ready(best):
+            return best
         for region in self.regions.around(corners, best.scale):
             if region.scale == best.scale and self.is_ready(region):
                 return region
-        return best
+        return None
 
     def _suits(
         self, origin: Region, corners: npt.NDArray[np.float64], scale: int | None

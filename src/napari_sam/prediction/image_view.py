@@ -191,7 +191,7 @@ class ImageView:
         """
         started = time.perf_counter()
         (found,) = self._asking.decode(
-            [PromptSet((PointPrompt(yx),))], answer_with_best
+            [PromptSet((PointPrompt(yx),))], answer_with_best, only_ready=True
         )
         return replace(found[0], seconds=time.perf_counter() - started)
 

@@ -157,7 +157,7 @@ class LogitOrigins:
         Logits remembered; the oldest go first.
     """
 
-    def __init__(self, max_items: int = 2048) -> None:
+    def __init__(self, max_items: int = 1 << 14) -> None:
         self._max_items = max_items
         self._regions: dict[bytes, tuple[Region, ...]] = {}
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Prompts in, masks out: a model behind numpy arrays in image order."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from threading import Event
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from napari_sam.acceleration.decoding import Attended, Prompts
 from napari_sam.acceleration.engine import Engine
+from napari_sam.acceleration.workers import work_unsplit
 from napari_sam.modeling.sam import Sam
 from napari_sam.prediction.batching import in_batches
 from napari_sam.prediction.embedding_checks import (
@@ -33,6 +34,8 @@ from napari_sam.structures.embedding import ImageEmbedding
 from napari_sam.structures.lru_cache import LruCache
 from napari_sam.structures.mask_window import MaskWindow
 from napari_sam.structures.prompt_checks import check_one_object
+
+Result = TypeVar("Result")
 
 # Output 0 of the decoder answers clear prompts, outputs 1 to 3 an ambiguous one.
 SINGLE_OUTPUT = slice(0, 1)
@@ -296,6 +299,19 @@ class SamPredictor:
         with torch.inference_mode():
             return self._engine.draw(attended).float()
 
+    def answering(
+        self, embedding: ImageEmbedding, n_prompts: int, work: Callable[[], Result]
+    ) -> Result:
+        """Call what answers prompts on an embedding, in the fastest way for so many.
+
+        On a CPU that is one thread for a single prompt. What is done once for an image
+        is done before, on all.
+        """
+        if n_prompts != 1 or self.model.device.type != "cpu":
+            return work()
+        self._embedder.prepared(embedding)
+        return work_unsplit(work)
+
     def windows_of(self, embedding: ImageEmbedding) -> LogitWindows:
         """Return what enlarges low-resolution logits to this embedding's plane."""
         sizes = (embedding.original_size, embedding.input_size)
@@ -329,8 +345,11 @@ class SamPredictor:
         outputs = MULTI_OUTPUT if multimask_output else SINGLE_OUTPUT
 
         def answer_part(start: int, stop: int) -> list[Candidates]:
-            decoded = self.decode(embedding, batch.part(start, stop))
-            return self._to_candidates(embedding, decoded, outputs)
+            def work() -> list[Candidates]:
+                decoded = self.decode(embedding, batch.part(start, stop))
+                return self._to_candidates(embedding, decoded, outputs)
+
+            return self.answering(embedding, stop - start, work)
 
         candidates: list[Candidates] = []
         for _, part in in_batches(answer_part, batch.n_prompts, self.batch_size):

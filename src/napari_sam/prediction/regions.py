@@ -4,7 +4,8 @@
 At scale s the model is shown s pixels of the image as one, so a region is s times as
 large as the model's frame. Scales are 1, 2, 4 and so on, up to the whole image. The
 regions of one scale overlap by half their side: whatever is smaller than that lies
-inside one of them, and positions near each other share one.
+inside one of them, and positions near each other share one. At the scales 1/2, 1/4 and
+1/8 the model is shown tiny objects enlarged.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_sam.prediction.magnification import FINEST_SCALE, magnification
 from napari_sam.prediction.tiling import TILE_FROM, tile_boxes
 from napari_sam.structures.plane_view import Region
 
@@ -44,7 +46,7 @@ _MARGIN = 1 / 8
 class _Lattice:
     """The regions of one scale."""
 
-    def __init__(self, shape: tuple[int, int], side: int, scale: int) -> None:
+    def __init__(self, shape: tuple[int, int], side: int, scale: float) -> None:
         self._scale = scale
         self._side = side
         self._ranges = [
@@ -132,6 +134,9 @@ class Regions:
     frame : int
         Side of the model's frame. An image that is not larger than 1.5 frames has no
         regions, and neither have scales at which that is so.
+    min_object_px : float or None
+        `Sam.min_object_px`: smaller objects are to be enlarged. None allows no region
+        of a scale below 1.
 
     Attributes
     ----------
@@ -139,25 +144,34 @@ class Regions:
     whole : Region
         The whole image.
     scales : tuple of int
-        Scales with regions, the finest first.
+        Scales from 1 on with regions, the finest first.
+    enlarging_scales : tuple of float
+        Scales below 1 with regions, the finest first.
     """
 
-    def __init__(self, shape: tuple[int, int], frame: int) -> None:
+    def __init__(
+        self, shape: tuple[int, int], frame: int, min_object_px: float | None = None
+    ) -> None:
         self.shape = shape
-        self.whole = Region((0, 0, *shape), max(1, math.ceil(max(shape) / frame)))
+        self._whole_scale = max(1, math.ceil(max(shape) / frame))
+        self.whole = Region((0, 0, *shape), self._whole_scale)
         self._is_large_frame = frame >= _LARGE_FRAME
         self._frame = frame
-        self._lattices: dict[int, _Lattice] = {}
-        scale = 1
+        self._lattices: dict[float, _Lattice] = {}
+        self._min_object_px = min_object_px
+        scale = 1 if min_object_px is None else FINEST_SCALE
+        found = []
         while max(shape) > TILE_FROM * frame * scale:
-            self._lattices[scale] = _Lattice(shape, frame * scale, scale)
+            found.append(scale)
             scale *= 2
-        self.scales = tuple(self._lattices)
+        self.enlarging_scales = tuple(scale for scale in found if scale < 1)
+        self.scales = tuple(int(scale) for scale in found if scale >= 1)
+        self._all_scales = (*self.enlarging_scales, *self.scales)
 
     @property
     def usual_scale(self) -> int:
         """The finest scale that is used where nothing says what is on screen."""
-        return self.whole.scale if self._is_large_frame else 1
+        return self._whole_scale if self._is_large_frame else 1
 
     def scale_for(self, view: PlaneView, extent: HalfOpenBox | None = None) -> int:
         """Return the scale that suits what is on screen.
@@ -185,18 +199,18 @@ class Regions:
         scale: int = 2 ** max(0, level)
         if extent is not None:
             side = max(extent[2] - extent[0], extent[3] - extent[1])
-            while scale < self.whole.scale and 2 * side > self._frame * scale:
+            while scale < self._whole_scale and 2 * side > self._frame * scale:
                 scale *= 2
-        return scale if scale in self._lattices else self.whole.scale
+        return scale if scale in self.scales else self._whole_scale
 
-    def best_for(self, corners_yx: _Corners, scale: int | None = None) -> Region:
+    def best_for(self, corners_yx: _Corners, scale: float | None = None) -> Region:
         """Return the finest region in which everything lies, or the whole image.
 
         Parameters
         ----------
         corners_yx : (n, 2) array
             Points, and corners of boxes, in pixels of the image; at least one.
-        scale : int, optional
+        scale : float, optional
             The finest scale to look at; by default `usual_scale`.
         """
         if self._is_inside(corners_yx):
@@ -206,8 +220,43 @@ class Regions:
                     return best
         return self.whole  # also for NaN: the image tells what is wrong
 
+    def enlarging(
+        self, corners_yx: _Corners, size_px: float, seen: Region
+    ) -> Region | None:
+        """Return a region that shows an object as large as it should be seen.
+
+        Parameters
+        ----------
+        corners_yx : (n, 2) array
+            Prompts, and the corners of the object as far as it is known.
+        size_px : float
+            Size of the object in pixels of the image; see `magnification.size_of`.
+        seen : Region
+            What would answer, or did.
+
+        Returns
+        -------
+        Region or None
+            The finest that is needed and shows everything. None if the object is not
+            too small in the region that was seen, or no finer one shows everything.
+        """
+        step = max(seen.size) / self._frame
+        times = magnification(size_px / step, self._min_object_px)
+        if times == 1 or not self._is_inside(corners_yx):
+            return None
+        finer = [scale for scale in self._all_scales if scale < step]
+        # A whole image fits no power of two: then it is rather somewhat more.
+        enough = [scale for scale in finer if scale * times <= step]
+        start = finer.index(enough[-1]) if enough else 0
+        for scale in finer[start:]:
+            lattice = self._lattice(scale)
+            best = None if lattice is None else lattice.best_for(corners_yx)
+            if best is not None:
+                return best
+        return None
+
     def around(
-        self, corners_yx: _Corners, scale: int | None = None
+        self, corners_yx: _Corners, scale: float | None = None
     ) -> Iterator[Region]:
         """Give regions that show everything well, the finest and best first.
 
@@ -234,7 +283,7 @@ class Regions:
             One of the same scale if it shows all that well, or else one of the next
             scales, or the whole image.
         """
-        lattice = self._lattices.get(region.scale)
+        lattice = self._lattice(region.scale)
         if lattice is None or not self._is_inside(corners_yx):
             return self.whole
         shifted = lattice.around(corners_yx)
@@ -246,7 +295,7 @@ class Regions:
 
     def holds(self, region: Region, corners_yx: _Corners) -> bool:
         """Tell whether everything lies inside a region, and not at its border."""
-        lattice = self._lattices.get(region.scale)
+        lattice = self._lattice(region.scale)
         return lattice is not None and lattice.holds(region, corners_yx)
 
     def is_cut(self, box: HalfOpenBox, region: Region) -> bool:
@@ -264,13 +313,21 @@ class Regions:
         )
 
     def _has(self, region: Region) -> bool:
-        lattice = self._lattices.get(region.scale)
+        lattice = self._lattice(region.scale)
         return lattice is not None and region in lattice
 
-    def _from(self, scale: int | None) -> Iterator[_Lattice]:
+    def _lattice(self, scale: float) -> _Lattice | None:
+        """Return the regions of a scale, None if it has none; laid out at first."""
+        if scale not in self._lattices and scale in self._all_scales:
+            side = round(self._frame * scale)
+            self._lattices[scale] = _Lattice(self.shape, side, scale)
+        return self._lattices.get(scale)
+
+    def _from(self, scale: float | None) -> Iterator[_Lattice]:
         least = self.usual_scale if scale is None else scale
-        for known, lattice in self._lattices.items():
-            if known >= least:
+        for known in self._all_scales:
+            lattice = self._lattice(known) if known >= least else None
+            if lattice is not None:
                 yield lattice
 
     def _is_inside(self, corners_yx: _Corners) -> bool:

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from napari_sam.structures.arrays import HalfOpenBox
+
 _BLOCK_SIDE = 1024
 
 
@@ -33,6 +35,29 @@ def block_slices(array: Any) -> Iterator[tuple[slice, ...]]:
     yield from itertools.product(*runs)
 
 
+def blocks_in(box: HalfOpenBox, side: int) -> Iterator[HalfOpenBox]:
+    """Cut a part of a plane into blocks.
+
+    Parameters
+    ----------
+    box : (y0, x0, y1, x1)
+        Half-open box of the part.
+    side : int
+        Of a block. Borders lie at its multiples, wherever the part begins.
+
+    Yields
+    ------
+    (y0, x0, y1, x1)
+        Together they cover the part once.
+    """
+    rows, columns = (
+        list(itertools.pairwise(_borders(start, stop, side)))
+        for start, stop in zip(box[:2], box[2:], strict=True)
+    )
+    for (y0, y1), (x0, x1) in itertools.product(rows, columns):
+        yield y0, x0, y1, x1
+
+
 def highest_label(array: Any) -> int:
     """Return the highest number in an array of labels, at least 0, block by block."""
     if isinstance(array, np.ndarray):
@@ -51,6 +76,13 @@ def _chunks(array: Any, shape: tuple[int, ...]) -> tuple[Any, ...]:
     return tuple(
         _BLOCK_SIDE if axis >= first_of_plane else 1 for axis in range(len(shape))
     )
+
+
+def _borders(start: int, stop: int, side: int) -> list[int]:
+    """Return where the blocks of one axis begin, and where the last one ends."""
+    if start >= stop:
+        return []
+    return [start, *range((start // side + 1) * side, stop, side), stop]
 
 
 def _runs(size: int, chunk: Any) -> list[slice]:

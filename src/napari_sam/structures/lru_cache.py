@@ -17,12 +17,21 @@ class LruCache(Generic[Value]):
     max_items : int
         Most values kept; 0 keeps none.
     max_bytes : int or None
-        Most bytes kept in all, None for no limit; a single larger value is not kept.
+        Most bytes kept in all, None for no limit.
+    keeps_last : bool
+        Whether the value put last stays even if it alone is larger than that.
     """
 
-    def __init__(self, max_items: int, max_bytes: int | None = None) -> None:
+    def __init__(
+        self,
+        max_items: int,
+        max_bytes: int | None = None,
+        *,
+        keeps_last: bool = False,
+    ) -> None:
         self._max_items = max_items
         self._max_bytes = max_bytes
+        self._n_safe = int(keeps_last)
         self._values: OrderedDict[Hashable, tuple[Value, int]] = OrderedDict()
         self._nbytes = 0
         # A viewer may ask for one plane while another is being embedded.
@@ -31,6 +40,11 @@ class LruCache(Generic[Value]):
     def __len__(self) -> int:
         """Return the number of values kept."""
         return len(self._values)
+
+    def keys(self) -> list[Hashable]:
+        """Return the keys of all values kept, the one used longest ago first."""
+        with self._lock:
+            return list(self._values)
 
     @property
     def nbytes(self) -> int:
@@ -68,7 +82,8 @@ class LruCache(Generic[Value]):
     def _is_full(self) -> bool:
         """Tell whether something has to go."""
         too_large = self._max_bytes is not None and self._nbytes > self._max_bytes
-        return bool(self._values) and (len(self._values) > self._max_items or too_large)
+        n_items = len(self._values)
+        return n_items > self._n_safe and (n_items > self._max_items or too_large)
 
     def _forget(self, key: Hashable) -> None:
         """Drop one value if it is there."""

@@ -60,12 +60,13 @@ class Region:
     ----------
     box : (y0, x0, y1, x1)
         Half-open, in pixels of the plane.
-    scale : int
-        About how many pixels of the plane the model is shown as one.
+    scale : float
+        About how many pixels of the plane the model is shown as one; 1/2 if it is
+        shown one as two by two.
     """
 
     box: HalfOpenBox
-    scale: int = 1
+    scale: float = 1
 
     @property
     def size(self) -> tuple[int, int]:

@@ -13,6 +13,9 @@ from napari_sam.errors import SettingsError
 from napari_sam.structures.arrays import Coordinates
 from napari_sam.structures.candidates import OUTPUT_MODES, OutputMode
 
+Method = Literal["grid", "fast", "fastest"]
+METHODS: tuple[Method, ...] = ("grid", "fast", "fastest")
+
 _PointGrid = tuple[tuple[float, float], ...]
 
 
@@ -53,12 +56,16 @@ class _Settings:
 
 @dataclass(frozen=True, kw_only=True)
 class AutoSettings(_Settings):
-    """Automatic mask generation with a grid of points (Kirillov et al. 2023).
+    """Automatic mask generation (Kirillov et al. 2023), or a faster way to the same.
 
-    Names and defaults are those of the reference implementation.
+    Names and defaults are those of the reference implementation, `method` apart.
 
     Attributes
     ----------
+    method : {"grid", "fast", "fastest"}
+        "grid": every point of a grid is a prompt. "fast": prompts are proposed by the
+        model's object maps, or where it has none, by what a part of the grid has found.
+        "fastest": object maps alone, without the decoder. Neither knows crops.
     points_per_side : int or None
         Points of the grid along each side of the image; None if `point_grids` is given.
     points_per_batch : int
@@ -90,6 +97,7 @@ class AutoSettings(_Settings):
         Form of ``segmentation`` when records are written as dictionaries.
     """
 
+    method: Method = "grid"
     points_per_side: int | None = 32
     points_per_batch: int = 64
     pred_iou_thresh: float = 0.88
@@ -124,6 +132,7 @@ class AutoSettings(_Settings):
                 f"{', '.join(OUTPUT_MODES)}."
             )
             raise SettingsError(msg)
+        self._check_method()
         if self.point_grids is None:
             if self.points_per_side is None:
                 msg = "Give points_per_side or point_grids: neither came."
@@ -153,6 +162,19 @@ class AutoSettings(_Settings):
         ticks = (np.arange(side, dtype=np.float64) + 0.5) / max(side, 1)
         y, x = np.meshgrid(ticks, ticks, indexing="ij")
         return np.stack([y.ravel(), x.ravel()], axis=-1)
+
+    def _check_method(self) -> None:
+        """Refuse unknown ways to search, and crops where there are none."""
+        if self.method not in METHODS:
+            msg = f"Unknown method {self.method!r}. Choose one of: {', '.join(METHODS)}."
+            raise SettingsError(msg)
+        if self.method != "grid" and (self.crop_n_layers or self.point_grids):
+            name = "crop_n_layers" if self.crop_n_layers else "point_grids"
+            msg = (
+                f"{name} belongs to the method 'grid', but the method is "
+                f"{self.method!r}: leave one of the two out."
+            )
+            raise SettingsError(msg)
 
     def _check_point_grids(self) -> None:
         """Turn own grids into tuples of the right number, inside the image."""

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from scipy import ndimage
 
 from napari_sam.training.dataset import LabelledImage, draw_images
-from napari_sam.training.drawn_scenes import draw_scene
+from napari_sam.training.looks import vary_looks
+from napari_sam.training.scenes import draw_scene
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,33 +40,38 @@ class Crop:
 
 
 def draw_crops(
-    images: list[LabelledImage], config: TrainConfig, rng: np.random.Generator
+    images: list[LabelledImage],
+    config: TrainConfig,
+    rng: np.random.Generator,
+    size: int,
 ) -> Iterator[Crop]:
-    """Yield usable crops for ever: at least one object large enough to learn from."""
+    """Yield usable crops of ``size`` pixels for ever.
+
+    Each has at least one object that is large enough to learn from.
+    """
     # The entry of this kind stands for a new scene each time it is drawn.
     source = draw_images([*images, draw_scene(rng)], rng)
     while True:
         image = next(source)
         if image.kind == "drawn":
             image = draw_scene(rng)
-        crop = take_crop(image, config, rng)
+        crop = take_crop(image, config, rng, size)
         counts = np.bincount(crop.labels.ravel())[1:]
         if (counts >= config.min_object_px).any():
             yield crop
 
 
 def take_crop(
-    image: LabelledImage, config: TrainConfig, rng: np.random.Generator
+    image: LabelledImage, config: TrainConfig, rng: np.random.Generator, size: int
 ) -> Crop:
     """Cut a window around a random object, scale it, and vary its looks."""
-    size = config.crop_size
     scale = _scale(image, config, rng)
     y0, x0 = _window_start(image, size / scale, rng)
     pixels, is_image = _resample(image.pixels, y0, x0, scale, size)
     labels = _sample_labels(image.labels, y0, x0, scale / MASK_STRIDE, size)
     low, high = _contrast_limits(image, rng)
     unit = (pixels.astype(np.float32) - np.float32(low)) / np.float32(high - low)
-    unit = _vary_looks(np.clip(unit, 0, 1), rng)
+    unit = vary_looks(np.clip(unit, 0, 1), rng)
     flip = -1 if rng.random() < 0.5 else 1
     turns = int(rng.integers(4))
     unit = np.rot90(unit[:, ::flip], turns)
@@ -151,27 +156,3 @@ def _contrast_limits(
     clip = rng.uniform(0, 2, 2) * rng.random()
     low, high = np.percentile(sample, (clip[0], 100 - clip[1]))
     return float(low), float(max(high, low + 1e-3 * (abs(low) + 1)))
-
-
-def _vary_looks(
-    unit: npt.NDArray[np.float32], rng: np.random.Generator
-) -> npt.NDArray[np.float32]:
-    """Colour, inversion, gamma, contrast, blur, noise on values 0..1."""
-    if rng.random() < 0.15:
-        unit = np.repeat(unit.mean(axis=2, keepdims=True), 3, axis=2)
-    elif rng.random() < 0.15:
-        unit = unit[..., rng.permutation(3)]
-    if rng.random() < 0.15:
-        unit = 1 - unit
-    if rng.random() < 0.6:
-        unit = unit ** np.float32(np.exp(rng.uniform(-0.6, 0.6)))
-    if rng.random() < 0.5:
-        gain = rng.uniform(0.6, 1.2, 3 if rng.random() < 0.3 else 1)
-        unit = unit * gain.astype(np.float32) + np.float32(rng.uniform(-0.1, 0.15))
-    if rng.random() < 0.15:
-        sigma = rng.uniform(0.4, 1.6)
-        unit = ndimage.gaussian_filter(unit, (sigma, sigma, 0))
-    if rng.random() < 0.3:
-        noise = rng.normal(0, rng.uniform(0.005, 0.08), unit.shape[:2])
-        unit = unit + noise[..., None].astype(np.float32)
-    return np.clip(unit, 0, 1).astype(np.float32)

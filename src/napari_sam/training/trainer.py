@@ -15,9 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from napari_sam.modeling.prompt_encoder_spatial import GridWindow
 from napari_sam.training.checkpoints import export_weights, load_state, save_state
 from napari_sam.training.crops import Crop, draw_crops
+from napari_sam.training.object_targets import (
+    foreground_iou,
+    object_loss,
+    object_targets,
+)
 from napari_sam.training.rounds import CropDecoder, group_loss, make_groups
 
 if TYPE_CHECKING:
@@ -71,8 +75,12 @@ class Trainer:
         self._autocast = autocast
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         model.requires_grad_(requires_grad=True)
-        encoder = list(model.image_encoder.parameters())
-        rest = [*model.prompt_encoder.parameters(), *model.mask_decoder.parameters()]
+        encoder = [
+            *model.image_encoder.get_submodule("stem").parameters(),
+            *model.image_encoder.get_submodule("stages").parameters(),
+        ]
+        taken = {id(parameter) for parameter in encoder}
+        rest = [p for p in model.parameters() if id(p) not in taken]
         self._optimizer = torch.optim.AdamW(
             [
                 {"params": encoder, "share": config.encoder_lr_factor},
@@ -92,12 +100,17 @@ class Trainer:
         # A resumed run draws other crops than the first, but the same ones each time.
         rng = np.random.default_rng([config.seed, self.step])
         torch.manual_seed(config.seed + self.step)
-        crops = draw_crops(self._images, config, rng)
+        crops = draw_crops(self._images, config, rng, config.crop_size)
+        large = draw_crops(self._images, config, rng, config.large_crop_size)
         started, seen = time.monotonic(), 0
         totals: dict[str, list[float]] = {}
         while self.step < end:
-            batch = [next(crops) for _ in range(config.crops_per_step)]
-            for key, value in self._train_step(batch, rng).items():
+            if rng.random() < config.large_crop_fraction:
+                batch, n_objects = [next(large)], config.large_crop_objects
+            else:
+                batch = [next(crops) for _ in range(config.crops_per_step)]
+                n_objects = config.objects_per_crop
+            for key, value in self._train_step(batch, n_objects, rng).items():
                 totals.setdefault(key, []).append(value)
             seen += 1
             if self.step % 50 == 0:
@@ -112,25 +125,31 @@ class Trainer:
                 started, seen = time.monotonic(), 0
 
     def _train_step(
-        self, crops: list[Crop], rng: np.random.Generator
+        self, crops: list[Crop], n_objects: int, rng: np.random.Generator
     ) -> dict[str, float]:
         config, model = self.config, self.model
-        cells = config.crop_size * model.grid_size // model.image_size
-        row, column = (int(v) for v in rng.integers(0, model.grid_size - cells + 1, 2))
-        groups = make_groups(crops, config, rng)
+        groups = make_groups(crops, n_objects, config, rng)
         model.train()
         with torch.autocast(
             model.device.type, self._autocast, enabled=self._autocast is not None
         ):
             features = model.encode_image(self._pixels(crops))
-            decode = CropDecoder(model, features, GridWindow(row, column, cells, cells))
+            decode = CropDecoder(model, features)
             losses = []
             metrics: dict[str, float] = {}
             for group in groups:
                 loss, scores = group_loss(decode, group, config, rng)
                 losses.append(loss)
                 metrics |= scores
+            maps = model.object_maps(features)
         total = torch.stack(losses).mean()
+        if maps is not None:
+            wanted = np.stack([object_targets(crop.labels) for crop in crops])
+            targets = torch.from_numpy(wanted).to(model.device)
+            found = object_loss(maps.float(), targets)
+            total = total + config.objects_weight * found
+            metrics["objects_loss"] = float(found.detach())
+            metrics["foreground_iou"] = float(foreground_iou(maps, targets))
         if not torch.isfinite(total):
             msg = f"The loss became {float(total.detach())} at step {self.step}."
             raise FloatingPointError(msg)

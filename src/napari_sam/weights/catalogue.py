@@ -17,6 +17,7 @@ from napari_sam.weights.model_row import (
     ModelRow,
     format_bytes,
 )
+from napari_sam.weights.trained import trained_rows
 
 __all__ = [
     "CATALOGUE",
@@ -110,18 +111,19 @@ _BY_NAME = {row.name: row for row in CATALOGUE}
 def list_models() -> tuple[str, ...]:
     """Return the names of all known weights, the default ``embedded`` first.
 
-    Listed does not mean installed: see ``napari-sam models`` or the model panel.
+    Models that were trained on this machine stand at the end. Listed does not mean
+    installed: see ``napari-sam models`` or the model panel.
 
     Examples
     --------
     >>> list_models()[:5]
     ('embedded', 'vit_t', 'vit_b', 'vit_l', 'vit_h')
     """
-    return tuple(_BY_NAME)
+    return (*_BY_NAME, *(row.name for row in trained_rows()))
 
 
 def get_row(name: str) -> ModelRow:
-    """Return the catalogue row called ``name``.
+    """Return the row called ``name``, of the catalogue or trained on this machine.
 
     Raises
     ------
@@ -131,10 +133,14 @@ def get_row(name: str) -> ModelRow:
     row = _BY_NAME.get(name) if isinstance(name, str) else None
     if row is not None:
         return row
-    close = difflib.get_close_matches(str(name).lower(), _BY_NAME, n=1)
+    trained = {row.name: row for row in trained_rows()}
+    if name in trained:
+        return trained[name]
+    known = (*_BY_NAME, *trained)
+    close = difflib.get_close_matches(str(name).lower(), known, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     msg = (
-        f"Unknown model {name!r}.{hint} Choose one of: {', '.join(_BY_NAME)}. Weights "
+        f"Unknown model {name!r}.{hint} Choose one of: {', '.join(known)}. Weights "
         "of your own are loaded by their path, as a checkpoint."
     )
     raise UnknownModelError(msg)

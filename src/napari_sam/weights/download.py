@@ -87,7 +87,7 @@ def fetch(
     found = store.find(row, locations)
     if found is not None:
         return found
-    if row.kind == "link":
+    if row.kind in ("link", "trained"):
         msg = (
             f"The weights {row.name!r} are not downloaded by this program.\n"
             f"{store.hand_instructions(row, locations)}"

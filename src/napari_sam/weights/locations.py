@@ -17,6 +17,7 @@ APP_NAME = "napari-sam-live"
 CACHE_DIR_VARIABLE = "NAPARI_SAM_CACHE_DIR"
 OFFLINE_DIR_VARIABLE = "NAPARI_SAM_OFFLINE_DIR"
 MIRROR_VARIABLE = "NAPARI_SAM_MIRROR"
+DATA_DIR_VARIABLE = "NAPARI_SAM_DATA_DIR"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,20 @@ class Locations:
                 f"with http:// or https://, or use {OFFLINE_DIR_VARIABLE} for a folder."
             )
             raise SettingsError(msg)
+
+
+def user_data_folder() -> Path:
+    """Return where the user's data lie that belong to no file of theirs.
+
+    It is the folder that `DATA_DIR_VARIABLE` names, or the system's own place, and need
+    not exist.
+    """
+    chosen = os.environ.get(DATA_DIR_VARIABLE)
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    import platformdirs
+
+    return platformdirs.user_data_path(APP_NAME)
 
 
 def settings_path() -> Path:

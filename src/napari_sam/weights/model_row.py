@@ -2,6 +2,7 @@
 """One row of the catalogue of weights."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 SAM_CITATION = "Kirillov et al. 2023, Segment Anything, arXiv:2304.02643"
@@ -9,7 +10,7 @@ MOBILE_SAM_CITATION = (
     "Zhang et al. 2023, Faster Segment Anything (MobileSAM), arXiv:2306.14289"
 )
 
-Kind = Literal["packaged", "download", "link"]
+Kind = Literal["packaged", "trained", "download", "link"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,8 @@ class ModelRow:
         The publisher's page about the model.
     packaged
         True when the file is part of the installed package.
+    folder
+        Where the file lies, if the model was trained on this machine.
     """
 
     name: str
@@ -62,12 +65,15 @@ class ModelRow:
     alternatives: tuple[str, ...] = ()
     homepage: str = ""
     packaged: bool = False
+    folder: Path | None = None
 
     @property
     def kind(self) -> Kind:
-        """``packaged``, ``download`` (hash and licence known) or ``link``."""
+        """``packaged``, ``trained``, ``download`` (hash, licence known) or ``link``."""
         if self.packaged:
             return "packaged"
+        if self.folder is not None:
+            return "trained"
         if self.url is not None and self.hash is not None and self.licence is not None:
             return "download"
         return "link"

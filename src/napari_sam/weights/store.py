@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from napari_sam.errors import WeightsError
-from napari_sam.weights import digests
+from napari_sam.weights import digests, trained
 from napari_sam.weights.catalogue import (
     CATALOGUE,
     ModelRow,
@@ -64,6 +64,12 @@ class ModelStatus:
         match self.state, self.row.kind:
             case "installed", "packaged":
                 return f"part of the package, {size}"
+            case "installed", "trained":
+                return f"trained here, {size}"
+            case "mismatch", "trained":
+                return f"trained here, {size}, but changed since: not used"
+            case "absent", "trained":
+                return "trained here, but its file is gone"
             case "installed", _:
                 note = "" if self.row.hash else ", no published hash to check it by"
                 return f"installed, {size}{note}"
@@ -119,7 +125,7 @@ class Verification:
 def place_by_hand_path(model: str | ModelRow) -> Path:
     """Return where a file fetched by hand has to lie to be found as this model.
 
-    For weights inside the package this is their place in the package.
+    For weights inside the package, or trained here, this is where they lie.
 
     Raises
     ------
@@ -127,7 +133,7 @@ def place_by_hand_path(model: str | ModelRow) -> Path:
         If the catalogue has no such row.
     """
     row = _row(model)
-    return _package_path(row) if row.packaged else _root() / row.filename
+    return _locations_for(row).root / row.filename
 
 
 def find(model: str | ModelRow, locations: Locations | None = None) -> Path | None:
@@ -153,8 +159,13 @@ def find(model: str | ModelRow, locations: Locations | None = None) -> Path | No
 
 
 def installed() -> tuple[str, ...]:
-    """Return the names that can be loaded without a download, in catalogue order."""
-    return tuple(row.name for row in CATALOGUE if find(row) is not None)
+    """Return the names that can be loaded without a download, in `known_rows` order."""
+    return tuple(row.name for row in known_rows() if find(row) is not None)
+
+
+def known_rows() -> tuple[ModelRow, ...]:
+    """Return the rows of the catalogue, then those of models trained here."""
+    return (*CATALOGUE, *trained.trained_rows())
 
 
 def status(
@@ -168,7 +179,7 @@ def status(
         If the catalogue has no such row.
     """
     row = _row(model)
-    locations = locations or _locations_for(row)
+    locations = _locations_for(row, locations)
     found = [
         ModelStatus(
             row=row,
@@ -187,8 +198,8 @@ def status(
 
 
 def status_rows(*, check: bool = False) -> tuple[ModelStatus, ...]:
-    """Return the status of every catalogue row, in catalogue order."""
-    return tuple(status(row, check=check) for row in CATALOGUE)
+    """Return the status of every known model, in `known_rows` order."""
+    return tuple(status(row, check=check) for row in known_rows())
 
 
 def verify(model: str | ModelRow) -> Verification:
@@ -221,6 +232,8 @@ def verify(model: str | ModelRow) -> Verification:
 def delete(model: str | ModelRow) -> int:
     """Remove the file of a model from the weights folder; return the bytes set free.
 
+    A model that was trained here goes with its card.
+
     Raises
     ------
     UnknownModelError
@@ -233,6 +246,8 @@ def delete(model: str | ModelRow) -> int:
     if row.packaged:
         msg = f"The weights {row.name!r} are part of the package and cannot be deleted."
         raise WeightsError(msg)
+    if row.folder is not None:
+        return trained.remove(row.name)
     path = place_by_hand_path(row)
     try:
         size = path.stat().st_size
@@ -259,6 +274,12 @@ def hand_instructions(row: ModelRow, locations: Locations | None = None) -> str:
         return (
             f"The weights {row.name!r} belong to the package and should lie at "
             f"{_package_path(row)}. Install napari-sam-live again."
+        )
+    if row.folder is not None:
+        return (
+            f"The weights {row.name!r} were trained on this machine and should lie, "
+            f"unchanged, at {row.folder / row.filename}. Put a copy there, or delete "
+            "the model and train it again."
         )
     root = (locations or current_locations()).root
     path = root / row.filename
@@ -292,13 +313,13 @@ def _package_path(row: ModelRow) -> Path:
     return Path(__file__).parent / "data" / row.filename
 
 
-def _locations_for(row: ModelRow) -> Locations:
+def _locations_for(row: ModelRow, asked: Locations | None = None) -> Locations:
     # The default model must load even when the saved settings are broken.
-    return (
-        Locations(root=_package_path(row).parent)
-        if row.packaged
-        else current_locations()
-    )
+    if row.packaged:
+        return Locations(root=_package_path(row).parent)
+    if row.folder is not None:
+        return Locations(root=row.folder)
+    return asked or current_locations()
 
 
 def _present(row: ModelRow, locations: Locations) -> Iterator[Path]:

@@ -1,0 +1,310 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``napari-sam train`` from pictures on disk to a model in the list."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import napari_sam
+from napari_sam._cli.train import parse_duration
+from napari_sam.errors import SettingsError
+from napari_sam.weights.catalogue import list_models
+
+MINI = Path(__file__).parents[1] / "data" / "parity" / "mini.safetensors"
+
+
+def draw(folder, n, seed=0):
+    """Write pairs of pictures with bright squares and their labels."""
+    for part in ("images", "labels"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+    for i in range(n):
+        rng = np.random.default_rng(seed + i)
+        labels = np.zeros((48, 64), np.uint16)
+        for number in range(1, 5):
+            y, x = 4 + 22 * (number // 3), 5 + 30 * (number % 2)
+            y0, x0 = y + rng.integers(0, 6), x + rng.integers(0, 6)
+            labels[y0 : y0 + 12, x0 : x0 + 14] = number
+        pixels = np.where(labels > 0, 180, 40) + rng.normal(0, 8, labels.shape)
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / "images" / f"p{i}.png")
+        Image.fromarray(labels).save(folder / "labels" / f"p{i}.png")
+
+
+PAIRS = "images = 'images'\nlabels = 'labels'"
+
+
+def write(folder, steps=2, more="", every=2, data=PAIRS):
+    path = folder / "squares.toml"
+    path.write_text(
+        f"""
+        [data]
+        {data}
+        [model]
+        checkpoint = {str(MINI)!r}
+        name = "squares"
+        [training.prompts]
+        point_rounds = 1
+        objects_per_image = 2
+        [training.loop]
+        total_steps = {steps}
+        eval_every = {every}
+        patience = 0
+        log_every = 1
+        {more}
+        """,
+        encoding="utf-8",
+    )
+    return path
+
+
+@pytest.fixture
+def config(tmp_path):
+    draw(tmp_path, 3)
+    return write(tmp_path)
+
+
+def logged_steps(folder):
+    with (folder / "log.csv").open(newline="") as file:
+        return [int(row[0]) for row in csv.reader(file) if row[0].isdigit()]
+
+
+def test_example_is_a_configuration(run, tmp_path):
+    from napari_sam.training.run_config import example_config
+
+    outcome = run("train", "--example")
+    assert outcome.code == 0
+    assert outcome.out == example_config()
+
+
+def test_from_pictures_to_a_model_in_the_list(run, config, tmp_path):
+    outcome = run("train", config, "--device", "cpu")
+    assert outcome.code == 0, outcome.err
+    assert "training: 8 objects; images: 2" in outcome.out
+    assert "validation: 4 objects; images: 1" in outcome.out
+    assert re.search(r"centre point +0\.\d{3} +0\.\d{3}", outcome.out)
+    assert "Mean IoU of 4 validation objects" in outcome.out
+    folder = tmp_path / "squares_run"
+    assert max(logged_steps(folder)) == 2
+
+    assert "squares" in run("models").out
+    assert "trained here" in run("models", "info", "squares").out
+    sam = napari_sam.load_model("squares", device="cpu")
+    start = napari_sam.load_model(checkpoint=MINI, device="cpu")
+    key = "mask_decoder.iou_token.weight"
+    assert not (sam.state_dict()[key] == start.state_dict()[key]).all()
+
+    card = json.loads((folder / "card.json").read_text("utf-8"))
+    assert card["parent"] == {
+        "name": "mini",
+        "digest": start.digest,
+        "licence": None,
+        "citation": "",
+    }
+    assert card["scores"]["before"]["objects"] == 4
+    assert card["data"]["objects"] == 8
+    assert card["run"]["steps"] == 2
+    assert card["run"]["ended"] == "steps"
+    assert card["config"]["model"]["checkpoint"] == "mini.safetensors"
+    assert len(card["data"]["digest"]) == 64
+    text = (folder / "card.md").read_text("utf-8")
+    assert card["data"]["digest"] in text
+    assert start.digest in text
+    assert "| centre point | 0." in text
+
+    n_rows = logged_steps(folder).count(1)
+
+    # A second start does not write over the first; more steps go on with it.
+    assert "already" in run("train", config, "--name=new").err
+    write(tmp_path, steps=3)
+    assert "There is a model 'squares' already" in run("train", config, "--resume").err
+    outcome = run("train", config, "--resume", "--name=more", "--device=cpu")
+    assert outcome.code == 0, outcome.err
+    assert logged_steps(folder).count(1) == n_rows, "a step was done twice"
+    assert max(logged_steps(folder)) == 3
+    assert {"squares", "more"} <= set(list_models())
+
+
+def test_card_travels_in_the_weights(run, config, tmp_path):
+    from napari_sam.training.card import card_of
+
+    assert card_of(MINI) is None
+    assert run("train", config, "--device=cpu", "--name=my-squares").code == 0
+    copy = tmp_path / "sent.safetensors"
+    path = run("models", "path", "my-squares").out.strip()
+    copy.write_bytes(Path(path).read_bytes())
+    card = card_of(copy)
+    assert card["name"] == "my-squares"
+    assert card["seed"] == 0
+    assert napari_sam.load_model(checkpoint=copy, device="cpu").name == "sent"
+
+
+def test_ctrl_c_keeps_the_run_and_says_how_to_go_on(run, config, tmp_path, monkeypatch):
+    from napari_sam.training import fine_tuning
+
+    write(tmp_path, steps=50)
+    whole = fine_tuning.fine_tune
+    before = signal.getsignal(signal.SIGINT)
+
+    def interrupted(*words, progress, **more):
+        def show(now):
+            progress(now)
+            if now.step >= 1 and not more["cancel"].is_set():
+                signal.raise_signal(signal.SIGINT)
+
+        return whole(*words, progress=show, **more)
+
+    monkeypatch.setattr(fine_tuning, "fine_tune", interrupted)
+    outcome = run("train", config, "--out", tmp_path / "here", "--device=cpu")
+    assert outcome.code == 130
+    assert "Stopping after this step" in outcome.err
+    assert f"train {config} --resume --out {tmp_path / 'here'}" in outcome.err
+    assert "squares" not in list_models()
+    assert signal.getsignal(signal.SIGINT) is before
+    assert (tmp_path / "here" / "state.pt").exists()
+    best = tmp_path / "here" / "best.safetensors"
+    assert str(best) in outcome.err
+    assert napari_sam.load_model(checkpoint=best, device="cpu").image_size == 256
+
+
+def test_ctrl_c_while_the_images_are_looked_at(run, config, monkeypatch):
+    from napari_sam.training import samples
+
+    def interrupted(*words, progress, **more):
+        signal.raise_signal(signal.SIGINT)
+        return whole(*words, progress=progress, **more)
+
+    whole = samples.find_samples
+    monkeypatch.setattr(samples, "find_samples", interrupted)
+    outcome = run("train", config)
+    assert outcome.code == 130
+    assert "nothing was trained" in outcome.err
+
+
+def test_one_image_is_trained_with_a_warning(run, tmp_path):
+    draw(tmp_path, 1)
+    outcome = run("train", write(tmp_path), "--device=cpu")
+    assert outcome.code == 0, outcome.err
+    assert "There is only one image" in outcome.err
+    text = (tmp_path / "squares_run" / "card.md").read_text("utf-8")
+    assert "There is only one image" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["--resume"], "no run to go on with"),
+        (["--budget", "soon"], "'soon' is no time"),
+        (["--budget", "0m"], "is no time"),
+        (["--name", "vit_b"], "already"),
+        (["--name", "a/b"], "cannot be the name"),
+        (["--device", "abacus"], "abacus"),
+    ],
+)
+def test_options_that_make_no_sense(run, config, words, text):
+    outcome = run("train", config, *words)
+    assert outcome.code == 2
+    assert text in outcome.err
+
+
+def test_configuration_that_makes_no_sense(run, config, tmp_path):
+    assert "--example" in run("train").err
+    outcome = run("train", tmp_path / "no.toml")
+    assert outcome.code == 2
+    assert "no.toml" in outcome.err
+    write(tmp_path, data="images = 'images'\nlabel = 'labels'")
+    outcome = run("train", config)
+    assert outcome.code == 2
+    assert "Unknown key 'label' in [data]" in outcome.err
+
+
+def test_data_that_make_no_sense(run, config, tmp_path):
+    def replaced(labels):
+        Image.fromarray(labels).save(tmp_path / "labels" / "p1.png")
+        outcome = run("train", config)
+        assert outcome.code == 2
+        return outcome.err
+
+    assert "do not fit" in replaced(np.zeros((5, 5), np.uint16))
+    assert "3 channels" in replaced(np.zeros((48, 64, 3), np.uint8))
+    (tmp_path / "labels" / "p1.png").write_bytes(b"no picture")
+    assert "p1.png" in run("train", config).err
+    for i in range(3):
+        empty = Image.fromarray(np.zeros((48, 64), np.uint8))
+        empty.save(tmp_path / "labels" / f"p{i}.png")
+    assert "at least 25 pixels" in run("train", config).err
+    for path in (tmp_path / "labels").iterdir():
+        path.unlink()
+    assert "No image in" in run("train", config).err
+    assert not (tmp_path / "squares_run" / "state.pt").exists()
+
+
+def test_a_place_that_cannot_be_written(run, config, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    outcome = run("train", config, "--out", tmp_path / "file" / "run")
+    assert outcome.code == 2
+    assert "Cannot write" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90s", 90),
+        ("15m", 900),
+        ("1h30m", 5400),
+        ("2.5m", 150),
+        ("45", 45),
+        (" 1H ", 3600),
+    ],
+)
+def test_times(text, seconds):
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "m", "15 minutes", "-3s", "0", "1m2h", "1e3"])
+def test_what_is_no_time(text):
+    with pytest.raises(SettingsError, match="1h30m"):
+        parse_duration(text)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_killed_run_goes_on(config, tmp_path):
+    """SIGKILL in the middle of the training; the second start ends it."""
+    write(tmp_path, steps=20, more="save_seconds = 0", every=20)
+    program = "from napari_sam._cli.main import main; main()"
+    words = [sys.executable, "-c", program, "train", str(config), "--device", "cpu"]
+    folder = tmp_path / "squares_run"
+    process = subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=os.environ
+    )
+    end = time.monotonic() + 200
+    while process.poll() is None and time.monotonic() < end:
+        if (folder / "log.csv").exists() and max(logged_steps(folder), default=0) >= 3:
+            break
+        time.sleep(0.02)
+    assert process.poll() is None, process.stdout.read().decode()
+    process.kill()
+    process.wait(30)
+    process.stdout.close()
+    reached = max(logged_steps(folder))
+    assert reached < 20
+    assert "squares" not in list_models()
+    done = subprocess.run(
+        [*words, "--resume"], capture_output=True, text=True, timeout=200, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert max(logged_steps(folder)) == 20
+    card = json.loads((folder / "card.json").read_text("utf-8"))
+    assert card["run"]["steps"] == 20
+    assert napari_sam.load_model("squares", device="cpu").name == "squares"

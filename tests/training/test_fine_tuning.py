@@ -1,0 +1,309 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fine-tuning of a tiny SAM: it learns, goes on after a stop, and is usable."""
+
+import dataclasses
+import json
+import math
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from napari_sam.errors import (
+    DeviceError,
+    LabelsError,
+    LossError,
+    ModelTypeError,
+    SettingsError,
+)
+from napari_sam.training.fine_tuning import choose_parts, fine_tune
+from napari_sam.training.loop import STATE_FILE
+from napari_sam.training.presets import recipe_from
+from napari_sam.training.recipe import Recipe, Trained
+from napari_sam.weights.load import load_checkpoint
+
+FAST = {
+    "trained": {"lora_rank": 4},
+    "prompts": {"objects_per_image": 2, "point_rounds": 1},
+    "loop": {"total_steps": 3, "eval_every": 2, "log_every": 1},
+    "frames": {"variants": 2},
+}
+
+
+def recipe(preset: str = "fine-tune", **loop) -> Recipe:
+    return recipe_from({**FAST, "loop": {**FAST["loop"], **loop}}, preset)
+
+
+def copied(state) -> dict[str, torch.Tensor]:
+    return {key: value.clone() for key, value in state.items()}
+
+
+@pytest.mark.parametrize(
+    ("preset", "learns"),
+    [
+        ("fine-tune", {"image_encoder", "prompt_encoder", "mask_decoder"}),
+        ("fine-tune-decoder", {"prompt_encoder", "mask_decoder"}),
+        ("fine-tune-lora", {"image_encoder", "prompt_encoder", "mask_decoder"}),
+    ],
+)
+def test_the_parts_that_should_learn_do_and_the_file_loads(
+    tiny, scene, tmp_path, preset, learns
+) -> None:
+    before = copied(tiny.state_dict())
+    result = fine_tune(
+        tiny, [scene], [], recipe(preset), tmp_path, metadata={"note": "x"}
+    )
+    assert (result.ended, result.steps, result.scores) == ("steps", 3, {})
+    after = load_file(result.weights)
+    assert after.keys() == before.keys()
+    changed = {k.split(".")[0] for k in after if not torch.equal(after[k], before[k])}
+    assert changed == learns
+    if preset == "fine-tune-lora":
+        encoder = [k for k in after if k.startswith("image_encoder")]
+        changed = {k for k in encoder if not torch.equal(after[k], before[k])}
+        assert changed
+        assert all(k.endswith("weight") and after[k].ndim >= 2 for k in changed)
+
+    loaded = load_checkpoint(result.weights)
+    assert loaded.digest == tiny.digest
+    assert not tiny.training
+    assert not any(p.requires_grad for p in tiny.parameters())
+    for key, value in tiny.state_dict().items():
+        assert torch.equal(value, loaded.state_dict()[key]), key
+    with safe_open(result.weights, "pt") as file:
+        notes = file.metadata()
+    assert notes["note"] == "x"
+    assert notes["parent"] == "tiny"
+    assert recipe_from(json.loads(notes["recipe"])) == recipe(preset)
+
+
+@pytest.mark.parametrize("preset", ["fine-tune", "fine-tune-decoder", "fine-tune-lora"])
+def test_resumed_equals_uninterrupted_bit_for_bit(
+    tiny, scene, tmp_path, preset
+) -> None:
+    start = copied(tiny.state_dict())
+    chosen = recipe(preset)
+    chosen = dataclasses.replace(
+        chosen,
+        optimiser=dataclasses.replace(
+            chosen.optimiser, drop_path=0.3, decoder_dropout=0.1
+        ),
+    )
+    whole = fine_tune(tiny, [scene], [scene], chosen, tmp_path / "whole")
+
+    tiny.load_state_dict(start)
+    cancel = threading.Event()
+
+    def stop(report) -> None:
+        if report.step == 2:
+            cancel.set()
+
+    first = fine_tune(
+        tiny, [scene], [scene], chosen, tmp_path / "cut", progress=stop, cancel=cancel
+    )
+    assert (first.ended, first.steps) == ("cancelled", 2)
+    tiny.load_state_dict(start)
+    torch.manual_seed(99)
+    second = fine_tune(tiny, [scene], [scene], chosen, tmp_path / "cut")
+    assert (second.ended, second.steps) == ("steps", 3)
+    assert second.weights.read_bytes() == whole.weights.read_bytes()
+    assert second.log.read_bytes() == whole.log.read_bytes()
+    assert second.scores_before == whole.scores_before
+
+
+def test_kept_embeddings_equal_those_made_anew(tiny, scene, tmp_path) -> None:
+    start = copied(tiny.state_dict())
+    chosen = recipe("fine-tune-decoder")
+    kept = fine_tune(tiny, [scene], [], chosen, tmp_path / "kept")
+    tiny.load_state_dict(start)
+    without_disk = dataclasses.replace(
+        chosen, frames=dataclasses.replace(chosen.frames, cache_gb=0)
+    )
+    anew = fine_tune(tiny, [scene], [], without_disk, tmp_path / "anew")
+    ours, theirs = load_file(kept.weights), load_file(anew.weights)
+    for key, value in ours.items():
+        assert torch.equal(value, theirs[key]), key
+    assert not (tmp_path / "kept" / "features").exists()  # cleared at the end
+
+
+def test_progress_has_scores_and_examples(tiny, scene, tmp_path) -> None:
+    reports = []
+    fine_tune(tiny, [scene], [scene], recipe(), tmp_path, progress=reports.append)
+    scored = [r for r in reports if r.scores is not None]
+    assert [r.step for r in scored] == [0, 2, 3]
+    assert scored[0].scores["objects"] == 4
+    (example,) = scored[-1].examples
+    assert example.rgb.shape == (64, 64, 3)
+    row, column = example.point_yx
+    assert example.truth[int(row) // 2, int(column) // 2]
+    union = (example.truth | example.predicted).sum()
+    overlap = (example.truth & example.predicted).sum()
+    assert example.iou == pytest.approx(overlap / union)
+    assert scored[-1].fraction == 1
+
+
+@pytest.mark.slow
+def test_a_tiny_run_over_fits_one_scene(tiny, scene, tmp_path) -> None:
+    settings = {
+        "optimiser": {"lr": 3e-3, "layer_decay": 1.0, "final_decay": 0.3},
+        "frames": {"looks": 0, "flips": False, "usual_share": 1.0},
+        "prompts": {"objects_per_image": 4, "point_rounds": 1},
+        "loop": {"total_steps": 150, "eval_every": 150, "ema_decay": 0.0},
+    }
+    result = fine_tune(tiny, [scene], [scene], recipe_from(settings), tmp_path)
+    assert result.scores_before["point"] < 0.2
+    assert result.scores["point"] > 0.95
+    assert result.scores["box"] > 0.95
+    assert result.scores["corrected"] > 0.95
+
+
+def test_images_without_objects_are_skipped_all_of_them_refused(
+    tiny, scene, tmp_path
+) -> None:
+    empty = dataclasses.replace(scene, labels=np.zeros_like(scene.labels))
+    result = fine_tune(tiny, [empty, scene], [], recipe(), tmp_path / "one")
+    assert result.steps == 3
+    with pytest.raises(LabelsError, match="None of the 2 images"):
+        fine_tune(tiny, [empty, empty], [], recipe(), tmp_path / "none")
+    with pytest.raises(LabelsError, match="No validation image has an object"):
+        fine_tune(tiny, [scene], [empty], recipe(), tmp_path / "val")
+    with pytest.raises(LabelsError, match="no image to learn from"):
+        fine_tune(tiny, [], [scene], recipe(), tmp_path / "no")
+
+
+def test_one_object_only_is_enough(tiny, scene, tmp_path) -> None:
+    single = dataclasses.replace(scene, labels=(scene.labels == 2).astype(np.int32))
+    result = fine_tune(tiny, [single], [single], recipe(), tmp_path)
+    assert result.scores["objects"] == 1
+
+
+def test_labels_of_another_shape_are_named(tiny, scene, tmp_path) -> None:
+    odd = dataclasses.replace(scene, name="odd.tif", labels=scene.labels[:32])
+    with pytest.raises(LabelsError, match=r"odd.tif: labels of shape \(32, 64\)"):
+        fine_tune(tiny, [odd], [], recipe(), tmp_path)
+
+
+def test_weights_that_are_no_numbers_stop_the_run_and_name_the_image(
+    tiny, scene, tmp_path
+) -> None:
+    with torch.no_grad():
+        tiny.mask_decoder.iou_token.weight.fill_(math.nan)
+    with pytest.raises(LossError, match="step 0, on image scene"):
+        fine_tune(tiny, [scene], [], recipe(), tmp_path)
+    assert not tiny.training
+
+
+def test_a_rate_that_diverges_keeps_the_best_weights(tiny, scene, tmp_path) -> None:
+    wild = recipe(total_steps=50, eval_every=1, ema_decay=0.0)
+    numbers = dataclasses.replace(
+        wild.optimiser, lr=1.0, clip_norm=0, warmup_steps=0, weight_decay=0
+    )
+    wild = dataclasses.replace(wild, optimiser=numbers)
+    start = copied(tiny.state_dict())
+
+    def poison(report) -> None:
+        if report.step == 2:
+            with torch.no_grad():
+                tiny.mask_decoder.iou_token.weight.fill_(math.inf)
+
+    with pytest.raises(LossError, match="best.safetensors"):
+        fine_tune(tiny, [scene], [scene], wild, tmp_path, progress=poison)
+    best = load_file(tmp_path / "best.safetensors")
+    assert all(value.isfinite().all() for value in best.values())
+    for key, value in tiny.state_dict().items():  # the model holds them, not NaN
+        assert torch.equal(value, best[key]), key
+    assert best.keys() == start.keys()
+
+
+def test_what_cannot_be_meant_is_refused(tiny, scene, tmp_path) -> None:
+    frozen = dataclasses.replace(
+        recipe(), trained=Trained(encoder="frozen", decoder="frozen")
+    )
+    with pytest.raises(SettingsError, match="both frozen"):
+        fine_tune(tiny, [scene], [], frozen, tmp_path)
+    with pytest.raises(ModelTypeError):
+        fine_tune("vit_b", [scene], [], recipe(), tmp_path)
+    with pytest.raises(DeviceError, match="float16"):
+        fine_tune(tiny, [scene], [], recipe(precision="float16"), tmp_path)
+    wide = dataclasses.replace(recipe(), trained=Trained(encoder="lora", lora_rank=64))
+    with pytest.raises(SettingsError, match="Lower trained.lora_rank"):
+        fine_tune(tiny, [scene], [], wide, tmp_path)
+    assert list(Path(tmp_path).iterdir()) == []
+
+
+def test_another_recipe_start_or_data_does_not_go_on(tiny, scene, tmp_path) -> None:
+    start = copied(tiny.state_dict())
+    fine_tune(tiny, [scene], [], recipe(), tmp_path)
+    with pytest.raises(SettingsError, match="another start weights"):
+        fine_tune(tiny, [scene], [], recipe(), tmp_path)
+    tiny.load_state_dict(start)
+    with pytest.raises(SettingsError, match="another recipe"):
+        fine_tune(tiny, [scene], [], recipe(seed=1), tmp_path)
+    renamed = dataclasses.replace(scene, name="other")
+    with pytest.raises(SettingsError, match="another training images"):
+        fine_tune(tiny, [renamed], [], recipe(), tmp_path)
+    longer = fine_tune(tiny, [scene], [], recipe(total_steps=4), tmp_path)
+    assert longer.steps == 4
+    assert (tmp_path / STATE_FILE).exists()
+
+
+def test_recomputed_rounds_have_the_same_gradients(tiny, scene, tmp_path) -> None:
+    start = copied(tiny.state_dict())
+    plain = recipe(total_steps=1)
+    first = fine_tune(tiny, [scene], [], plain, tmp_path / "a")
+    tiny.load_state_dict(start)
+    again = dataclasses.replace(
+        plain, prompts=dataclasses.replace(plain.prompts, recompute=True)
+    )
+    second = fine_tune(tiny, [scene], [], again, tmp_path / "b")
+    ours, theirs = load_file(first.weights), load_file(second.weights)
+    for key, value in ours.items():
+        assert torch.allclose(value, theirs[key], atol=1e-6), key
+
+
+def test_bfloat16_trains_on_a_cpu(tiny, scene, tmp_path) -> None:
+    result = fine_tune(tiny, [scene], [], recipe(precision="bfloat16"), tmp_path)
+    assert result.steps == 3
+    assert tiny.image_encoder.compute_dtype is torch.float32
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["float16", "bfloat16"])
+def test_low_precision_trains_on_a_gpu(tiny, scene, tmp_path, precision) -> None:
+    tiny.to("cuda")
+    settings = {
+        "optimiser": {"lr": 3e-3, "layer_decay": 1.0, "final_decay": 0.3},
+        "frames": {"looks": 0, "flips": False, "usual_share": 1.0},
+        "prompts": {"objects_per_image": 4, "point_rounds": 1},
+        "loop": {"total_steps": 200, "eval_every": 200, "ema_decay": 0.0},
+    }
+    settings["loop"]["precision"] = precision
+    result = fine_tune(tiny, [scene], [scene], recipe_from(settings), tmp_path)
+    assert result.scores["box"] > 0.9
+
+
+def test_batch_statistics_of_tiny_vit_stay_fixed() -> None:
+    from napari_sam.modeling.image_encoder_tiny_vit import ConvNorm
+    from napari_sam.training.prompt_task import train_mode
+
+    net = torch.nn.Sequential(ConvNorm(3, 4, 1), torch.nn.Dropout())
+    train_mode(net)
+    assert net[1].training
+    assert not net[0].bn.training
+    net(torch.randn(1, 3, 4, 4))
+    assert (net[0].bn.running_mean == 0).all()
+
+
+def test_low_rank_start_values_follow_the_seed(tiny) -> None:
+    other = dataclasses.replace(Trained(encoder="lora", lora_rank=4), lora_scale=1.0)
+    torch.manual_seed(123)
+    expected = torch.rand(2)
+    torch.manual_seed(123)
+    choose_parts(tiny, other, seed=7)
+    assert torch.equal(torch.rand(2), expected)
+    down = tiny.image_encoder.blocks[0].attn.qkv.lora_down.clone()
+    assert down.abs().max() > 0
