@@ -44,6 +44,11 @@ SECTIONS = (
     ("embedding_cache", "Kept embeddings", "embedding_cache.py"),
     ("tiled", "Images past memory", "tiled.py"),
 )
+BUSY = 0.8
+"""Load per core from which on a machine was not quiet."""
+LOADED = """
+**Other programs ran at the same time.** Ratios hold, seconds are too long.
+"""
 FOOT = """\
 Goals are "must" and "aim"; for rows without a reference, and for memory, they are
 absolute. What oneDNN's packed float32 and bfloat16 products bring depends on the
@@ -52,9 +57,10 @@ otherwise, on Intel's without AMX they are not. Those rows are marked with a sta
 other makers they are held to "not slower". `make bench-short` is a short form of the
 first table that fails below half of "must".
 
-Known: once an image encoder has worked on several threads in a process, clicks in the
-same process take several times as long as in these rows, which had a process for each
-few rows. On one thread, as in napari on two cores, they do not.
+A single prompt is answered on one thread, whatever the number of threads: it is
+hundreds of operations of some ten microseconds, which gain little from a second thread
+and lose much when another program holds a core. Encoders, grids and batches of prompts
+use all threads.
 """
 
 
@@ -80,7 +86,11 @@ def main() -> None:
 def about(machine: dict[str, Any], script: str) -> str:
     """Say on what and how rows were measured."""
     facts = ", ".join(f"{key} {value}" for key, value in machine.items())
-    return f"`benchmarks/{script}`; {facts}.\n"
+    text = f"`benchmarks/{script}`; {facts}.\n"
+    load = machine.get("load before", machine.get("load_average_1_min", 0))
+    if load > BUSY * machine["cores"]:
+        text += LOADED
+    return text
 
 
 def table(rows: list[dict[str, Any]]) -> str:

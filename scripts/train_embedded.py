@@ -29,7 +29,7 @@ from napari_sam.training.start_weights import (
     load_imagenet,
     read_imagenet_weights,
 )
-from napari_sam.training.trainer import Trainer
+from napari_sam.training.trainer import crop_training
 
 if TYPE_CHECKING:
     from napari_sam.modeling.sam import Sam
@@ -71,7 +71,7 @@ def main() -> None:
         load_backbone(model, options.start)
     else:
         load_imagenet(model.image_encoder, read_imagenet_weights(root, options.start))
-    trainer = Trainer(
+    training = crop_training(
         model.to(resolve_device(options.device)),
         load_split(root, "train"),
         options.run,
@@ -79,7 +79,7 @@ def main() -> None:
         evaluate=lambda averaged: dev_scores(averaged, dev, max_objects=15),
         autocast=torch.bfloat16 if options.bf16 else None,
     )
-    trainer.run(options.until_step)
+    training.run(options.until_step)
 
 
 def thin_out(images: list[LabelledImage]) -> list[LabelledImage]:

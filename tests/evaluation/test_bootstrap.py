@@ -107,3 +107,15 @@ def test_many_things_are_drawn_in_chunks(monkeypatch):
     assert chunked.value == whole.value
     assert chunked.low == pytest.approx(whole.low, abs=0.03)
     assert chunked.high == pytest.approx(whole.high, abs=0.03)
+
+
+def test_means_over_images_keep_every_image_when_objects_are_drawn():
+    certain = Part(np.ones((6, 1)), np.ones((6, 1)))
+    open_question = Part(np.array([[1.0], [0.0]] * 5), np.ones((10, 1)))
+    parts = [certain, certain, open_question, Part.of_values([0.5])]
+    score = Bootstrap(2000, resampled="objects").of_images(parts)
+    assert score.value == pytest.approx((1 + 1 + 0.5 + 0.5) / 4)
+    # Only the third image can move, by its 10 things: 0.5 +- 1.96 * 0.158, a quarter.
+    assert score.low == pytest.approx(0.75 - 0.3 / 4, abs=0.026)
+    assert score.high == pytest.approx(0.75 + 0.3 / 4, abs=0.026)
+    assert score.resampled == "objects"

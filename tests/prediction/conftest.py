@@ -95,18 +95,20 @@ def crowd(shape=(400, 500), sizes=(6, 28), n=400, seed=0):
     """Draw ellipses of many sizes that touch each other; later ones give way."""
     rng = np.random.default_rng(seed)
     labels = np.zeros(shape, np.int32)
-    rows, columns = np.mgrid[: shape[0], : shape[1]]
     for number in range(1, n + 1):
         y, x = rng.uniform((0, 0), shape)
         a, b = rng.uniform(*sizes, 2)
         turn = rng.uniform(0, np.pi)
-        dy, dx = rows - y, columns - x
+        top, left = max(int(y) - sizes[1], 0), max(int(x) - sizes[1], 0)
+        window = labels[top : int(y) + sizes[1] + 2, left : int(x) + sizes[1] + 2]
+        rows, columns = np.indices(window.shape)
+        dy, dx = rows + top - y, columns + left - x
         u = dy * np.cos(turn) + dx * np.sin(turn)
         v = dx * np.cos(turn) - dy * np.sin(turn)
         inside = (u / a) ** 2 + (v / b) ** 2 < 1
         # Objects hide little of each other, as cells do.
-        if np.count_nonzero(labels[inside]) <= 0.1 * np.count_nonzero(inside):
-            labels[inside & (labels == 0)] = number
+        if np.count_nonzero(window[inside]) <= 0.1 * np.count_nonzero(inside):
+            window[inside & (window == 0)] = number
     return labels
 
 

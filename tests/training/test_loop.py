@@ -16,7 +16,12 @@ from torch import nn
 from napari_sam.errors import CheckpointError, LossError, OutputError, SettingsError
 from napari_sam.training.checkpoints import load_state, save_state
 from napari_sam.training.early_stopping import EarlyStopping
-from napari_sam.training.loop import BEST_FILE, STATE_FILE, TrainingLoop
+from napari_sam.training.loop import (
+    BEST_FILE,
+    LAST_FILE,
+    STATE_FILE,
+    TrainingLoop,
+)
 from napari_sam.training.moving_average import MovingAverage
 from napari_sam.training.recipe import Loop, Optimiser
 
@@ -90,7 +95,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(tmp_path) -> None
     for until in (1, 5, 6, None):
         task = Fit(scores=True)  # a new process knows nothing
         torch.manual_seed(until or 0)
-        training, end = run(task, parts, until=until)
+        _, end = run(task, parts, until=until)
     assert end == "steps"
     assert values(task) == values(whole)
     one, other = (
@@ -112,7 +117,7 @@ def test_a_killed_run_goes_on_from_its_last_save(tmp_path) -> None:
     with pytest.raises(LossError):
         run(killed, tmp_path / "cut")
     again = Fit()
-    training, _ = run(again, tmp_path / "cut")
+    run(again, tmp_path / "cut")
     assert again.seen[0] == 10
     assert values(again) == values(whole)
     logs = [(tmp_path / f / "log.csv").read_text() for f in ("whole", "cut")]
@@ -153,6 +158,16 @@ def test_the_best_average_is_kept_not_the_last(tmp_path) -> None:
     assert training.scores_before == {"selection": 0.1}
     best = load_file(tmp_path / BEST_FILE)
     assert float(best["slope"]) != values(task)[0]
+
+
+def test_the_last_average_is_written_on_request(tmp_path) -> None:
+    task = Fit(scores=lambda: -1.0)
+    training, _ = run(task, tmp_path, writes_last=True)
+    last = load_file(tmp_path / LAST_FILE)
+    assert float(last["slope"]) == pytest.approx(
+        float(training._average.values["slope"])
+    )
+    assert float(load_file(tmp_path / BEST_FILE)["slope"]) == 0  # of step 0
 
 
 def test_patience_ends_a_run_and_more_patience_goes_on(tmp_path) -> None:

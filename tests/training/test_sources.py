@@ -13,7 +13,6 @@ from napari_sam.errors import ImageError, LabelsError
 from napari_sam.prediction.intensity import to_rgb
 from napari_sam.training.sources import (
     from_arrays,
-    from_csv,
     from_files,
     from_folders,
 )
@@ -152,54 +151,6 @@ def test_zarr_is_read_piece_by_piece(tmp_path):
     assert (read(planes[0])[0] == to_rgb(grey(1))).all()
     with pytest.raises(ImageError, match=r"image\.zarr"):
         read(planes[1])
-
-
-def table(folder, *lines):
-    path = folder / "index.csv"
-    path.write_text("\n".join(lines), encoding="utf-8")
-    return path
-
-
-def test_table_with_split_and_group(folders, tmp_path):
-    index = table(
-        tmp_path,
-        "image,labels,split,group,stain",
-        "images/a.tif,labels/a_labels.tif,train,plate1,x",
-        "images/b.tif,labels/b_labels.tif,Val,,y",
-        "images/c.tif,labels/c_labels.tif,test,plate1,z",
-    )
-    a, b = from_csv(index)
-    assert (a.part, a.group) == ("train", "plate1")
-    assert (b.part, b.group) == ("validation", "")
-    assert (read(b.open()[0])[1] == squares(2)).all()
-
-
-@pytest.mark.parametrize(
-    ("lines", "text"),
-    [
-        (["image,mask", "images/a.tif,x"], "lacks the column labels"),
-        (["image,labels", "images/a.tif,"], "line 2: image or labels is empty"),
-        (["image,labels", "images/a.tif"], "line 2: image or labels is empty"),
-        (["image,labels", "images/no.tif,labels/a_labels.tif"], "no.tif"),
-        (
-            ["image,labels,split", "images/a.tif,labels/a_labels.tif,half"],
-            "split is 'half'. Allowed: train, val, test",
-        ),
-        (["image,labels,split", "images/a.tif,labels/a_labels.tif,"], "is empty"),
-        (["image,labels"], "names no image"),
-        ([""], "lacks the column image and labels; it has none"),
-    ],
-)
-def test_tables_that_make_no_sense(folders, tmp_path, lines, text):
-    with pytest.raises(ImageError) as caught:
-        from_csv(table(tmp_path, *lines))
-    assert text in str(caught.value)
-    assert "index.csv" in str(caught.value)
-
-
-def test_table_that_is_missing(tmp_path):
-    with pytest.raises(ImageError, match="Cannot read the table"):
-        from_csv(tmp_path / "no.csv")
 
 
 @pytest.mark.parametrize(

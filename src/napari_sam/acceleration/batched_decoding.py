@@ -16,6 +16,7 @@ import torch
 
 from napari_sam.acceleration import block_upscaling, folded_attention
 from napari_sam.acceleration.block_upscaling import BlockMaps
+from napari_sam.modeling.mask_decoder import MaskDecoder
 from napari_sam.modeling.two_way_transformer import TwoWayTransformer
 
 if TYPE_CHECKING:
@@ -146,7 +147,8 @@ class BatchedDecoding:
 def is_batched(model: Sam) -> bool:
     """Tell whether a model's decoder has this form."""
     return (
-        isinstance(model.mask_decoder.transformer, TwoWayTransformer)
+        isinstance(model.mask_decoder, MaskDecoder)
+        and isinstance(model.mask_decoder.transformer, TwoWayTransformer)
         and not model.training
         and model.dtype == torch.float32
     )

@@ -21,7 +21,7 @@ from torch.nn import functional
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-Activation = Literal["gelu", "relu6"] | None
+Activation = Literal["gelu", "relu", "relu6"] | None
 # Weight, bias, stride, padding, dilation and groups, in the order of `conv2d`.
 _Arguments = tuple[Tensor, Tensor | None, list[int], list[int], list[int], int]
 
@@ -29,6 +29,7 @@ _Arguments = tuple[Tensor, Tensor | None, list[int], list[int], list[int], int]
 _FUSED: dict[Activation, tuple[str, list[float], str]] = {
     None: ("none", [], ""),
     "gelu": ("gelu", [], "none"),
+    "relu": ("relu", [], ""),
     "relu6": ("hardtanh", [0.0, 6.0], ""),
 }
 # The operation, factor, and no activation, scalars or algorithm.
@@ -64,7 +65,7 @@ class Convolution:
         Or (D, C), a linear layer for each pixel. Copied, as is the bias.
     bias : (D,) tensor or None
     stride, groups : int
-    activation : "gelu", "relu6" or None
+    activation : "gelu", "relu", "relu6" or None
         GELU is the exact one (with erf).
     dtype : torch.dtype
         Precision of the convolution and its result.
@@ -182,6 +183,8 @@ def activate_into(out: Tensor, x: Tensor, activation: Activation) -> None:
     """Write an activation of x to memory that is there, be it that of x."""
     if activation == "gelu":
         torch.ops.aten.gelu.out(x, out=out)
+    elif activation == "relu":
+        torch.clamp(x, 0.0, out=out)
     elif activation == "relu6":
         torch.clamp(x, 0.0, 6.0, out=out)
     else:

@@ -23,7 +23,7 @@ from napari_sam.acceleration.low_rank_image import LowRankImage, make_tables
 from napari_sam.acceleration.low_rank_weights import N_LAYERS, LowRankWeights
 from napari_sam.acceleration.token_weights import OutputMlps
 from napari_sam.acceleration.workers import work_side_by_side
-from napari_sam.modeling.mask_decoder import N_MASK_TOKENS
+from napari_sam.modeling.mask_decoder import N_MASK_TOKENS, MaskDecoder
 from napari_sam.modeling.prompt_encoder import PromptEncoder
 from napari_sam.modeling.two_way_transformer import TwoWayTransformer
 
@@ -43,11 +43,12 @@ _MANY_ROWS = 224
 
 def is_low_rank(model: Sam) -> bool:
     """Tell whether a model's decoder has this form: SAM's own, on a CPU."""
-    transformer = model.mask_decoder.transformer
+    decoder = model.mask_decoder
     return (
         type(model.prompt_encoder) is PromptEncoder
-        and isinstance(transformer, TwoWayTransformer)
-        and len(transformer.layers) == N_LAYERS
+        and isinstance(decoder, MaskDecoder)
+        and isinstance(decoder.transformer, TwoWayTransformer)
+        and len(decoder.transformer.layers) == N_LAYERS
         and model.device.type == "cpu"
         and not model.training
         and model.dtype == torch.float32

@@ -158,7 +158,7 @@ def comparison(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     ][:MAX_ROWS]
     if rows:
         title = "Gain over the earlier report"
-        chart = _interval_rows(title, "gain, image by image", rows, (-0.02, 0.02), 0)
+        chart = _interval_rows(title, "gain", rows, (-0.02, 0.02), 0)
         chart.upright(0.0, "")
         yield "Mean of the paired differences, and interval", chart.svg()
 

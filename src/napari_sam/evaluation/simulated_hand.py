@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from napari_sam.annotation.ports import PlaneKey
     from napari_sam.evaluation.annotation_effort import Habits
 
-WORTH_A_KEY = 0.02
+WORTH_A_KEY = 0.05
 """Another reading of the prompt is walked to if its IoU is higher by more than this."""
 
 NOTHING = MaskWindow(0, 0, np.zeros((0, 0), dtype=np.bool_))

@@ -218,11 +218,11 @@ class Person:
         if iou < self._habits.usable_iou or proposal_id is None:
             return False
         self._hand.did(Action.LOOK)
+        self._hand.did(Action.TAKE)
         try:
             self._book.take(self._plane, [proposal_id])
         except LabelsError:  # what is left of it is too little to be an object
             return False
-        self._hand.did(Action.TAKE)
         *_, made = self._annotator.objects.on_plane(self._plane)
         box = made.box
         is_made = self._labels.read(self._plane, box) == made.object_id

@@ -19,7 +19,12 @@ from napari_sam.modeling.common import MLP, LayerNorm2d
 from napari_sam.modeling.features import ImageFeatures
 from napari_sam.modeling.mask_decoder import N_MASK_TOKENS
 from napari_sam.modeling.prompt_encoder import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT
-from napari_sam.modeling.prompt_encoder_map import N_MAPS, STRIDE
+from napari_sam.modeling.prompt_encoder_map import (
+    N_FINE_MAPS,
+    N_MAPS,
+    STRIDE,
+    fine_maps,
+)
 
 N_OUTPUTS = N_MASK_TOKENS
 HEADS, HEAD_DIM = 4, 16  # of the likeness to what was clicked
@@ -54,13 +59,15 @@ class DecodedMaps(NamedTuple):
 
     ``predicted_iou`` (B, n); ``hyper`` (B, n, C2 + 1) weights and bias of an output;
     ``coarse`` (B, n, h, w) its logits at stride 8; ``image`` (B, C8, h, w) what the
-    prompts made of the image. There are n = 4 outputs until some are dropped.
+    prompts made of the image; ``places`` (B, T, 3) the prompts. There are n = 4 outputs
+    until some are dropped.
     """
 
     predicted_iou: Tensor
     hyper: Tensor
     coarse: Tensor
     image: Tensor
+    places: Tensor
 
     def of_prompts(self, rows: Tensor) -> DecodedMaps:
         """Keep only the prompts of these (k,) indices."""
@@ -74,6 +81,7 @@ class DecodedMaps(NamedTuple):
             self.hyper[rows, chosen][:, None],
             self.coarse[rows, chosen][:, None],
             self.image,
+            self.places,
         )
 
 
@@ -114,8 +122,10 @@ class ConvMaskDecoder(nn.Module):
         self.hyper = MLP(known, 128, finest + 1, 2)
         self.iou_head = MLP(known, 128, 1, 2)
         self.near_to_fine = nn.Conv2d(near, fine, kernel_size=1)
+        self.fine_prompts = nn.Conv2d(N_FINE_MAPS, fine, kernel_size=1, bias=False)
         self.fine_block = Block(fine, kernel=3)
         self.fine_to_finest = nn.Conv2d(fine, finest, kernel_size=1)
+        nn.init.zeros_(self.fine_prompts.weight)
         nn.init.zeros_(self.hyper.layers[-1].get_parameter("weight"))
 
     def prepare(self, features: ImageFeatures) -> PreparedFeatures:
@@ -150,8 +160,8 @@ class ConvMaskDecoder(nn.Module):
         maps : (B, N_MAPS, h, w) tensor
             The prompts as maps.
         """
-        looks = self._look(image.features, places)  # (B, T, LOOK_DIM)
-        prompt = self._summary(looks, places)  # (B, PROMPT_DIM)
+        looks = self.look_at(image.features, places)  # (B, T, LOOK_DIM)
+        prompt = self.summary(looks, places)  # (B, PROMPT_DIM)
         likeness = self._likeness(image.keys, looks, places)
         stack = torch.cat([maps, likeness], dim=1)
         far = self.far_stage(functional.avg_pool2d(stack, 2), image.far, prompt)
@@ -160,15 +170,21 @@ class ConvMaskDecoder(nn.Module):
         )
         near = self.near_stage(stack, image.near + coming, prompt)
         coarse = self.coarse(near)
-        known = self._know(near, coarse, prompt)  # (B, 4, known)
+        known = self.know(describe(near, coarse), prompt)
         return DecodedMaps(
-            self.iou_head(known)[..., 0].sigmoid(), self.hyper(known), coarse, near
+            self.iou_head(known)[..., 0].sigmoid(),
+            self.hyper(known),
+            coarse,
+            near,
+            places,
         )
 
     def draw(self, decoded: DecodedMaps, high_res: tuple[Tensor, ...]) -> Tensor:
         """Mask logits (B, n, 4h, 4w); ``high_res`` as encoded, strides 4 and 2."""
         fine_map, finest_map = high_res
         fine = fine_map + _double(self.near_to_fine(decoded.image))
+        shown = fine_maps(decoded.places, (fine.shape[-2], fine.shape[-1]))
+        fine = fine + self.fine_prompts(shown)
         fine = self.fine_block(fine)
         finest = functional.relu(finest_map + _double(self.fine_to_finest(fine)))
         weight, bias = decoded.hyper[..., :-1], decoded.hyper[..., -1]
@@ -179,7 +195,7 @@ class ConvMaskDecoder(nn.Module):
         logits: Tensor = coarse + detail + bias[..., None, None]
         return logits
 
-    def _look(self, features: ImageFeatures, places: Tensor) -> Tensor:
+    def look_at(self, features: ImageFeatures, places: Tensor) -> Tensor:
         """Look at what the image shows at each place, (B, T, LOOK_DIM)."""
         h, w = features.embedding.shape[-2:]
         size = places.new_tensor([w * STRIDE, h * STRIDE])
@@ -196,7 +212,7 @@ class ConvMaskDecoder(nn.Module):
         looks: Tensor = self.look(torch.cat(seen, dim=1).transpose(1, 2))
         return looks
 
-    def _summary(self, looks: Tensor, places: Tensor) -> Tensor:
+    def summary(self, looks: Tensor, places: Tensor) -> Tensor:
         """One vector for all prompts of an object, (B, PROMPT_DIM)."""
         parts, facts = [], []
         for labels in ((1,), (0,), (BOX_TOP_LEFT, BOX_BOTTOM_RIGHT)):
@@ -212,17 +228,20 @@ class ConvMaskDecoder(nn.Module):
         out: Tensor = self.prompt(torch.cat([*parts, *facts], dim=1))
         return out
 
+    def ask(self, looks: Tensor) -> Tensor:
+        """Turn what was seen into queries of unit length, (B, HEADS, T, d)."""
+        queries = self.query(looks).unflatten(2, (HEADS, HEAD_DIM)).transpose(1, 2)
+        return functional.normalize(queries, dim=3)
+
     def _likeness(self, keys: Tensor, looks: Tensor, places: Tensor) -> Tensor:
         """Likeness to the nearest clicked place of either kind, (B, 2 * HEADS, h, w).
 
         Nothing but a click counts: the corners of a box lie outside the object.
         """
         shape = keys.shape[-2:]
-        queries = functional.normalize(
-            self.query(looks).unflatten(2, (HEADS, HEAD_DIM)), dim=3
-        )  # (B, T, HEADS, d)
+        queries = self.ask(looks)
         heads = keys.unflatten(1, (HEADS, HEAD_DIM)).flatten(3)  # (I, HEADS, d, h w)
-        scores = queries.transpose(1, 2) @ heads  # (B, HEADS, T, h w)
+        scores = queries @ heads  # (B, HEADS, T, h w)
         out = []
         for label in (1, 0):
             chosen = _is_any_of(places[..., 2], (label,))[:, None]  # (B, 1, T, 1)
@@ -233,23 +252,24 @@ class ConvMaskDecoder(nn.Module):
         stacked: Tensor = torch.cat(out, dim=1).unflatten(2, shape)
         return stacked
 
-    def _know(self, near: Tensor, coarse: Tensor, prompt: Tensor) -> Tensor:
-        """Gather what is known of an output: its inside, prompts, size and rim."""
-        p = coarse.flatten(2).sigmoid()  # (B, 4, h w)
-        total = p.sum(dim=2, keepdim=True) + 1e-3
-        inside = p @ near.flatten(2).transpose(1, 2) / total  # (B, 4, C8)
-        certainty = p.square().sum(dim=2, keepdim=True) / total
-        n = len(p)
-        return torch.cat(
-            [
-                inside,
-                prompt[:, None].expand(n, N_OUTPUTS, -1),
-                self.output_embed[None].expand(n, -1, -1),
-                torch.log1p(total) / 5,
-                certainty,
-            ],
-            dim=2,
-        )
+    def know(self, seen: Tensor, prompt: Tensor) -> Tensor:
+        """Add prompts (B, PROMPT_DIM) and the kind of output to (B, 4, C8 + 2)."""
+        inside, rest = seen[..., :-2], seen[..., -2:]
+        prompt = prompt[:, None].expand(-1, N_OUTPUTS, -1)
+        kind = self.output_embed[None].expand(len(seen), -1, -1)
+        return torch.cat([inside, prompt, kind, rest], dim=2)
+
+
+def describe(near: Tensor, coarse: Tensor) -> Tensor:
+    """Mean of the inside of each output, its size and how sharp it is, (B, 4, C8 + 2).
+
+    ``near`` is (B, C8, h, w), ``coarse`` (B, 4, h, w).
+    """
+    p = coarse.flatten(2).sigmoid()  # (B, 4, h w)
+    total = p.sum(dim=2, keepdim=True) + 1e-3
+    inside = p @ near.flatten(2).transpose(1, 2) / total
+    certainty = p.square().sum(dim=2, keepdim=True) / total
+    return torch.cat([inside, torch.log1p(total) / 5, certainty], dim=2)
 
 
 class Stage(nn.Module):

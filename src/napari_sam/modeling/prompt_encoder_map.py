@@ -24,6 +24,10 @@ N_BOX_MAPS = 4 * len(BOX_SCALES) + 1
 MASK_CHANNELS = 16
 N_MAPS = N_POINT_MAPS + N_BOX_MAPS + MASK_CHANNELS
 LOGIT_SCALE = 4.0  # of an earlier mask, squashed so that any model's logits will do
+FINE_STRIDE = 4  # pixels of the frame for a cell where masks get their outline
+FINE_POINT_RADII = (3.0, 10.0)
+FINE_BOX_SCALES = (3.0, 12.0)
+N_FINE_MAPS = 2 * len(FINE_POINT_RADII) + len(FINE_BOX_SCALES)
 FAR = 1e9  # squared pixels to a click that is not there
 
 
@@ -96,37 +100,33 @@ class MapPromptEncoder(nn.Module):
             parts.append(like.new_zeros(n_prompts, N_BOX_MAPS, height, width))
         else:
             parts.append(_box_maps(boxes.to(like.dtype) + 0.5, y, x))
-        parts.append(self._mask_maps(masks, n_prompts, height, width))
-        return _places(points, boxes, n_prompts, like), torch.cat(parts, dim=1)
-
-    def _mask_maps(
-        self, masks: Tensor | None, n_prompts: int, height: int, width: int
-    ) -> Tensor:
         if masks is None:
             nothing = self.no_mask_embed[None, :, None, None]
-            return nothing.expand(n_prompts, -1, height, width)
+            parts.append(nothing.expand(n_prompts, -1, height, width))
+        else:
+            parts.append(self.read_masks(masks))
+        return self.list_places(points, boxes, n_prompts), torch.cat(parts, dim=1)
+
+    def read_masks(self, masks: Tensor) -> Tensor:
+        """Make maps (B, MASK_CHANNELS, h, w) of earlier masks (B, 1, 4h, 4w)."""
         out: Tensor = self.mask_downscaling(torch.tanh(masks / LOGIT_SCALE))
         return functional.relu(out)
 
-
-def _places(
-    points: tuple[Tensor, Tensor] | None,
-    boxes: Tensor | None,
-    n_prompts: int,
-    like: Tensor,
-) -> Tensor:
-    """List x, y, label of points and box corners, (B, T, 3)."""
-    parts = [like.new_zeros(n_prompts, 0, 3)]
-    if points is not None:
-        labels = points[1].to(like.dtype)[..., None]
-        parts.append(torch.cat([points[0].to(like.dtype), labels], dim=-1))
-    if boxes is not None:
-        labels = like.new_tensor([BOX_TOP_LEFT, BOX_BOTTOM_RIGHT])
-        corners = boxes.to(like.dtype).reshape(-1, 2, 2)
-        parts.append(
-            torch.cat([corners, labels[None, :, None].expand(len(boxes), 2, 1)], dim=-1)
-        )
-    return torch.cat(parts, dim=1)
+    def list_places(
+        self, points: tuple[Tensor, Tensor] | None, boxes: Tensor | None, n_prompts: int
+    ) -> Tensor:
+        """List x, y, label of points and box corners, (B, T, 3)."""
+        like = self.no_mask_embed
+        parts = [like.new_zeros(n_prompts, 0, 3)]
+        if points is not None:
+            labels = points[1].to(like.dtype)[..., None]
+            parts.append(torch.cat([points[0].to(like.dtype), labels], dim=-1))
+        if boxes is not None:
+            labels = like.new_tensor([BOX_TOP_LEFT, BOX_BOTTOM_RIGHT])[None, :, None]
+            corners = boxes.to(like.dtype).reshape(-1, 2, 2)
+            labels = labels.expand(len(boxes), 2, 1)
+            parts.append(torch.cat([corners, labels], dim=-1))
+        return torch.cat(parts, dim=1)
 
 
 def _point_maps(coords: Tensor, labels: Tensor, y: Tensor, x: Tensor) -> Tensor:
@@ -157,3 +157,51 @@ def _box_maps(boxes: Tensor, y: Tensor, x: Tensor) -> Tensor:
     )  # (B, 4, h, w)
     maps = [torch.tanh(sides / scale) for scale in BOX_SCALES]
     return torch.cat([*maps, torch.ones_like(maps[0][:, :1])], dim=1)
+
+
+def fine_maps(places: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Where prompts lie among the cells at stride 4, for what is smaller than a cell.
+
+    Nearness to clicks of either kind, and how far inside the box a cell lies.
+
+    Parameters
+    ----------
+    places : (B, T, 3) tensor
+        As from :class:`MapPromptEncoder`.
+    shape : (H, W)
+        Cells of the map.
+
+    Returns
+    -------
+    (B, N_FINE_MAPS, H, W) tensor
+    """
+    y, x = (
+        (torch.arange(n, device=places.device) + 0.5).to(places.dtype) * FINE_STRIDE
+        for n in shape
+    )
+    labels = places[..., 2]
+    dx = x - (places[..., :1] + 0.5)  # (B, T, W)
+    dy = y - (places[..., 1:2] + 0.5)
+    maps = []
+    for kind in (1, 0):
+        # A click that is not of this kind is too far away to count.
+        away = torch.where(labels == kind, 0.0, FAR)[..., None]
+        for radius in FINE_POINT_RADII:
+            across = torch.exp((dx.square() + away) / (-2 * radius**2))
+            down = torch.exp(dy.square() / (-2 * radius**2))
+            near = down[..., None] * across[:, :, None]  # (B, T, H, W)
+            maps.append(functional.pad(near, (0, 0, 0, 0, 0, 1)).amax(dim=1))
+    inside = _depth_in_box(dx, dy, labels)
+    maps += [torch.tanh(inside / scale) for scale in FINE_BOX_SCALES]
+    return torch.stack(maps, dim=1)
+
+
+def _depth_in_box(dx: Tensor, dy: Tensor, labels: Tensor) -> Tensor:
+    """Distance to the closest side, negative outside, 0 everywhere without a box."""
+    left_top = (labels == BOX_TOP_LEFT).to(dx.dtype)[..., None]
+    right_bottom = (labels == BOX_BOTTOM_RIGHT).to(dx.dtype)[..., None]
+    across, down = (
+        torch.minimum((d * left_top).sum(dim=1), -(d * right_bottom).sum(dim=1))
+        for d in (dx, dy)
+    )
+    return torch.minimum(across[:, None], down[..., None])

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 Labels = npt.NDArray[np.int32]
 _T = TypeVar("_T", bound=np.generic)
+_CENTRAL = 1e-4  # depth that a sample of distance from the centre of mass costs
 # Half of the neighbours of a pixel, (row, column); the others are their mirror images.
 _STEPS = ((0, 1), (1, 0), (1, 1), (1, -1))
 
@@ -143,8 +144,13 @@ def innermost(regions: Labels) -> npt.NDArray[np.int64]:
         second |= differs & (here > 0)
         is_inside &= ~is_rim
     depth = ndimage.distance_transform_edt(is_inside)[1:-1, 1:-1]
-    # A region one sample wide has no inside: any of its places will do.
-    places = ndimage.maximum_position(depth, regions, np.arange(1, n_regions + 1))
+    # Of places equally deep, and in regions that have no inside, the most central one.
+    numbers = np.arange(1, n_regions + 1)
+    centres = ndimage.center_of_mass(regions > 0, regions, numbers)
+    y, x = np.vstack([[0.0, 0.0], centres])[regions].transpose(2, 0, 1)
+    rows, columns = np.indices(regions.shape)
+    depth -= _CENTRAL * np.hypot(rows - y, columns - x)
+    places = ndimage.maximum_position(depth, regions, numbers)
     return np.array(places, dtype=np.int64).reshape(-1, 2)
 
 

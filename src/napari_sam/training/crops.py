@@ -25,18 +25,23 @@ if TYPE_CHECKING:
 
 MASK_STRIDE = 2  # pixels of the frame for a pixel of the mask logits
 FRAME_SIZE = 512
+# Among images it stands for a new scene each time it is drawn.
+_NOTHING = np.zeros((1, 1), np.uint8)
+_NEW_SCENE = LabelledImage("drawn", "drawn", _NOTHING, _NOTHING)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Crop:
     """Pixels (3, S, S) float32 0..255, and labels (S/2, S/2).
 
-    ``is_image`` (S, S) is False where the crop reaches past the image.
+    ``is_image`` (S, S) is False where the crop reaches past the image; ``name`` is the
+    image's.
     """
 
     pixels: npt.NDArray[np.float32]
     labels: npt.NDArray[np.int32]
     is_image: npt.NDArray[np.bool_]
+    name: str = ""
 
 
 def draw_crops(
@@ -49,8 +54,7 @@ def draw_crops(
 
     Each has at least one object that is large enough to learn from.
     """
-    # The entry of this kind stands for a new scene each time it is drawn.
-    source = draw_images([*images, draw_scene(rng)], rng)
+    source = draw_images([*images, _NEW_SCENE], rng)
     while True:
         image = next(source)
         if image.kind == "drawn":
@@ -79,6 +83,7 @@ def take_crop(
         np.ascontiguousarray(unit.transpose(2, 0, 1) * np.float32(255)),
         np.ascontiguousarray(np.rot90(labels[:, ::flip], turns)),
         np.ascontiguousarray(np.rot90(is_image[:, ::flip], turns)),
+        image.name,
     )
 
 

@@ -38,7 +38,9 @@ _FREE_TO_CHANGE = (
     "budget_seconds",
     "patience",
     "save_seconds",
+    "save_every",
     "log_every",
+    "recompute",
     "tensorboard",
 )
 

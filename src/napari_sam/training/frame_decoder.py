@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from napari_sam.modeling.device import LOW_PRECISIONS, compute_in
+from napari_sam.training.optimisation import LAYER_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,10 +71,26 @@ class FrameDecoder:
         return self._model.decode(self._features, sparse, dense)
 
 
-def encode_frame(model: Sam, frame: Frame) -> ImageFeatures:
-    """Run the image encoder on a frame."""
+def encode_frame(model: Sam, frame: Frame, *, recompute: bool = False) -> ImageFeatures:
+    """Run the image encoder on a frame; `recompute` as in `FrameDecoder`."""
     rgb = torch.from_numpy(frame.rgb).permute(2, 0, 1)[None].to(model.device)
-    return model.encode_image(model.preprocess(rgb))
+    with _recomputed_layers(model) if recompute else nullcontext():
+        return model.encode_image(model.preprocess(rgb))
+
+
+@contextmanager
+def _recomputed_layers(model: Sam) -> Iterator[None]:
+    """Have each layer of the encoder forget what its backward pass needs."""
+    layers = [m for m in model.image_encoder.modules() if isinstance(m, LAYER_TYPES)]
+    for layer in layers:
+        # An attribute of the object goes before the method of its class.
+        again = partial(checkpoint, layer.forward, use_reentrant=False)
+        vars(layer)["forward"] = again
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del vars(layer)["forward"]
 
 
 @contextmanager

@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-STATE_FILE, BEST_FILE = "state.pt", "best.safetensors"
+STATE_FILE = "state.pt"
+BEST_FILE, LAST_FILE = "best.safetensors", "last.safetensors"
 MIN_EVALUATIONS = 8  # of a run that ends by time
 MIN_FP16_SCALE = 1e-4  # below this, not the scale is the trouble
 PROGRESS_SECONDS = 0.2
@@ -64,6 +65,12 @@ class TrainingLoop:
         Written into the weights file.
     dtype : torch.dtype
         Precision of the weights file.
+    writes_last : bool
+        Whether to write the present weights for use whenever the state is saved.
+    evaluates_first : bool
+        Whether to score the model before the first step.
+    scored_part : str
+        What the log calls the scores.
     progress : callable, optional
         Called with a `TrainingProgress` a few times a second and after each evaluation.
     cancel : threading.Event, optional
@@ -89,6 +96,9 @@ class TrainingLoop:
         identity: Mapping[str, str] | None = None,
         metadata: Mapping[str, str] | None = None,
         dtype: torch.dtype = torch.float32,
+        writes_last: bool = False,
+        evaluates_first: bool = True,
+        scored_part: str = "validation",
         progress: Callable[[TrainingProgress], None] | None = None,
         cancel: Event | None = None,
     ) -> None:
@@ -99,7 +109,8 @@ class TrainingLoop:
         self._task, self._folder = task, folder
         self._loop, self._optimiser_numbers = loop, optimiser
         self._identity, self._metadata = dict(identity or {}), dict(metadata or {})
-        self._dtype = dtype
+        self._dtype, self._writes_last = dtype, writes_last
+        self._scored_part = scored_part
         self._progress, self._cancel = progress, cancel
         self._stopping = EarlyStopping(loop.patience)
         groups = task.parameter_groups()
@@ -119,7 +130,8 @@ class TrainingLoop:
         self._log = RunLog(folder, tensorboard=loop.tensorboard)
         self._sums: dict[str, list[float]] = {}
         self._means: Metrics = {}
-        self._evaluated_at = (-1, 0.0)  # step, seconds
+        # Step and seconds of the last evaluation.
+        self._evaluated_at = (-1 if evaluates_first else 0, 0.0)
         self._evaluation_seconds = 0.0
         self._saved_at = 0.0
         self._reported_at = -math.inf
@@ -156,7 +168,7 @@ class TrainingLoop:
                 self._train_step()
                 if self._is_evaluation_due():
                     self._evaluate()
-                if self.seconds - self._saved_at > self._loop.save_seconds:
+                if self._is_save_due():
                     self._save()
             # Without scores the last weights are the best: they are always written.
             is_wanted = end in ("steps", "budget") or not self.scores_before
@@ -201,10 +213,11 @@ class TrainingLoop:
             for part in range(loop.images_per_step):
                 draw = self.step * loop.images_per_step + part
                 loss, metrics = self._task.loss(draw, rng)
-                if not torch.isfinite(loss.detach()):
-                    raise LossError(self._no_number("loss", float(loss), draw))
+                value = float(loss.detach())
+                if not math.isfinite(value):
+                    raise LossError(self._no_number("loss", value, draw))
                 self._scaler.scale(loss / loop.images_per_step).backward()
-                self._note({"loss": float(loss.detach()), **metrics})
+                self._note({"loss": value, **metrics})
         self._apply_gradients()
         self._note({"rate": rate})
         self.step += 1
@@ -262,29 +275,34 @@ class TrainingLoop:
         since = self.seconds - self._evaluated_at[1]
         return budget is not None and since > budget / MIN_EVALUATIONS
 
+    def _is_save_due(self) -> bool:
+        every = self._loop.save_every
+        if every and self.step % every == 0:
+            return True
+        return self.seconds - self._saved_at > self._loop.save_seconds
+
     def _evaluate(self) -> None:
         started = time.monotonic()
         with self._average.in_place():
             self._task.model.eval()
             with torch.no_grad():
                 scores = self._task.evaluate()
-            is_first = self._evaluated_at[0] < 0
             is_better = not scores or self._stopping.update(scores[SELECTION])
-            if is_first:
+            if self._evaluated_at[0] < 0:
                 self.scores_before = scores
             if is_better:
                 self.best_scores, self.best_step = scores, self.step
-                self._export_best()
+                self._export(BEST_FILE)
         self._evaluation_seconds = time.monotonic() - started if scores else 0.0
         self._evaluated_at = (self.step, self.seconds)
         if scores:
-            self._log.write(self.step, "validation", scores)
+            self._log.write(self.step, self._scored_part, scores)
             self._report(scores)
 
-    def _export_best(self) -> None:
+    def _export(self, name: str) -> None:
         metadata = {**self._metadata, "step": str(self.step)}
-        path = self._folder / BEST_FILE
-        export_weights(path, self._task.weights(), metadata, self._dtype)
+        weights = self._task.weights()
+        export_weights(self._folder / name, weights, metadata, self._dtype)
 
     def _save(self) -> None:
         model = self._task.model
@@ -311,6 +329,9 @@ class TrainingLoop:
         except OutputError:
             logger.exception("The state of step %d was not saved.", self.step)
             raise
+        if self._writes_last:
+            with self._average.in_place():
+                self._export(LAST_FILE)
         self._saved_at = self.seconds
 
     def _resume(self) -> None:

@@ -135,12 +135,12 @@ class PromptTask:
         train_mode(self.model)
         if self._cache is not None:
             self.model.image_encoder.eval()
-        rounds = self._recipe.prompts
+        recompute = self._recipe.loop.recompute
         with mixed_precision(self.model, self._dtype):
             features = shown.features
             if features is None:
-                features = encode_frame(self.model, shown.frame)
-            decode = FrameDecoder(self.model, features, recompute=rounds.recompute)
+                features = encode_frame(self.model, shown.frame, recompute=recompute)
+            decode = FrameDecoder(self.model, features, recompute=recompute)
             total, metrics = self._simulate(decode, masks, rng)
             maps = self.model.object_maps(features)
         weight = self._recipe.loss.objects

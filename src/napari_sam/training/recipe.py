@@ -86,9 +86,6 @@ class PromptRounds(Section):
         larger than 100 pixels; below this nothing can be learnt.
     max_object_share
         Larger parts of the image are no objects (paper: 0.9).
-    recompute
-        Whether rounds are computed again for the backward pass (Chen et al. 2016): a
-        third more work in the decoder, memory of one round instead of all.
     """
 
     point_rounds: int = number(8, 0, 64)
@@ -107,7 +104,6 @@ class PromptRounds(Section):
     objects_per_image: int = number(64, 1, 1024)
     min_object_px: int = number(6, 1, 1 << 20)
     max_object_share: float = number(0.9, 0.01, 1)
-    recompute: bool = choice(default=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -255,7 +251,9 @@ class Loop(Section):
         Evaluations without a better score before the run ends; 0 waits for ever
         (micro-sam: 10 epochs).
     save_seconds
-        Time between saved states.
+        Most time between saved states.
+    save_every
+        Most steps between them; 0 goes by time only.
     log_every
         Steps between rows of the log.
     ema_decay
@@ -263,6 +261,10 @@ class Loop(Section):
         (paper: none).
     precision
         Of products in the forward pass; weights stay float32. float16 needs a GPU.
+    recompute
+        Whether layers of the encoder and rounds of prompts are computed again for the
+        backward pass (Chen et al. 2016): a third more work, the memory of one of them
+        instead of all.
     tensorboard
         Whether to write TensorBoard events beside the CSV log.
     """
@@ -274,11 +276,13 @@ class Loop(Section):
     eval_every: int = number(1000, 1, 1 << 40)
     patience: int = number(0, 0, 1 << 20)
     save_seconds: float = number(300.0, 0, 1e9)
+    save_every: int = number(0, 0, 1 << 40)
     log_every: int = number(10, 1, 1 << 20)
     ema_decay: float = number(0.0, 0, 0.999999)
     precision: Precision = choice(  # noqa: RUF009
         "float32", "float32", "bfloat16", "float16"
     )
+    recompute: bool = choice(default=False)
     tensorboard: bool = choice(default=False)
 
 

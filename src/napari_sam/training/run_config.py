@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from napari_sam.errors import SettingsError
 from napari_sam.io.pairs import read_names
 from napari_sam.training.coco_images import from_coco
+from napari_sam.training.index_table import from_csv
 from napari_sam.training.presets import (
     DEFAULT_PRESET,
     PRESETS,
@@ -25,7 +26,7 @@ from napari_sam.training.presets import (
     recipe_from,
 )
 from napari_sam.training.recipe_fields import Section, number
-from napari_sam.training.sources import from_csv, from_folders
+from napari_sam.training.sources import from_folders
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

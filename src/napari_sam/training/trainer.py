@@ -1,27 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The training loop: resumable, saving as it goes."""
+"""Training of the embedded model: crops of many sets and of drawn scenes."""
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import json
-import logging
-import math
-import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from napari_sam.training.checkpoints import export_weights, load_state, save_state
 from napari_sam.training.crops import Crop, draw_crops
+from napari_sam.training.loop import TrainingLoop
 from napari_sam.training.object_targets import (
     foreground_iou,
     object_loss,
     object_targets,
 )
+from napari_sam.training.recipe import Loop, Optimiser
 from napari_sam.training.rounds import CropDecoder, group_loss, make_groups
 
 if TYPE_CHECKING:
@@ -31,27 +28,26 @@ if TYPE_CHECKING:
     from napari_sam.modeling.sam import Sam
     from napari_sam.training.config import TrainConfig
     from napari_sam.training.dataset import LabelledImage
+    from napari_sam.training.task import Metrics
 
-logger = logging.getLogger(__name__)
-STATE_FILE, WEIGHTS_FILE, BEST_FILE = "state.pt", "last.safetensors", "best.safetensors"
-LOG_FILE = "log.csv"
+    Evaluate = Callable[[Sam], Metrics]
+
+LOG_EVERY = 50  # steps
 
 
-class Trainer:
-    """Trains one model in one folder; a second start goes on where the first stopped.
+class CropTask:
+    """Trains all of the embedded model on crops.
 
     Parameters
     ----------
     model : Sam
-        With its start weights; a saved state replaces them.
+        With its start weights.
     images : list of LabelledImage
         The training part.
-    folder : Path
-        Where state, weights and log are written.
     config : TrainConfig
+        All numbers.
     evaluate : callable, optional
-        Called with the averaged model now and then; returns scores by name, of which
-        ``"selection"`` chooses the best weights (higher is better).
+        Scores the averaged model by name; ``"selection"`` chooses the best weights.
     autocast : torch.dtype, optional
         Lower precision for the forward pass.
     """
@@ -60,74 +56,50 @@ class Trainer:
         self,
         model: Sam,
         images: list[LabelledImage],
-        folder: Path,
         config: TrainConfig,
-        evaluate: Callable[[Sam], dict[str, float]] | None = None,
+        evaluate: Evaluate | None = None,
         autocast: torch.dtype | None = None,
     ) -> None:
-        self.model = model
-        self.folder = folder
-        self.config = config
-        self.step = 0
-        self.best = -math.inf
-        self._images = images
-        self._evaluate = evaluate
-        self._autocast = autocast
+        self.model: Sam = model
+        self._images, self._config = images, config
+        self._evaluate, self._autocast = evaluate, autocast
+        self._shown: list[str] = []
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         model.requires_grad_(requires_grad=True)
-        encoder = [
-            *model.image_encoder.get_submodule("stem").parameters(),
-            *model.image_encoder.get_submodule("stages").parameters(),
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Return the backbone, which starts from known weights, and the rest."""
+        encoder: Any = self.model.image_encoder
+        backbone = [*encoder.stem.parameters(), *encoder.stages.parameters()]
+        taken = {id(parameter) for parameter in backbone}
+        rest: list[nn.Parameter] = [
+            p for p in self.model.parameters() if id(p) not in taken
         ]
-        taken = {id(parameter) for parameter in encoder}
-        rest = [p for p in model.parameters() if id(p) not in taken]
-        self._optimizer = torch.optim.AdamW(
-            [
-                {"params": encoder, "share": config.encoder_lr_factor},
-                {"params": rest, "share": 1.0},
-            ],
-            lr=config.lr,
-            weight_decay=config.weight_decay,
-        )
-        self._average = {k: v.detach().clone() for k, v in model.state_dict().items()}
-        if (folder / STATE_FILE).exists():
-            self._resume()
+        decay = self._config.weight_decay
+        slow = self._config.encoder_lr_factor
+        return [
+            {"params": backbone, "lr_factor": slow, "weight_decay": decay},
+            {"params": rest, "lr_factor": 1.0, "weight_decay": decay},
+        ]
 
-    def run(self, until_step: int | None = None) -> None:
-        """Train to ``until_step``, at most to the end of the configured schedule."""
-        config = self.config
-        end = min(until_step or config.total_steps, config.total_steps)
-        # A resumed run draws other crops than the first, but the same ones each time.
-        rng = np.random.default_rng([config.seed, self.step])
-        torch.manual_seed(config.seed + self.step)
-        crops = draw_crops(self._images, config, rng, config.crop_size)
-        large = draw_crops(self._images, config, rng, config.large_crop_size)
-        started, seen = time.monotonic(), 0
-        totals: dict[str, list[float]] = {}
-        while self.step < end:
-            if rng.random() < config.large_crop_fraction:
-                batch, n_objects = [next(large)], config.large_crop_objects
-            else:
-                batch = [next(crops) for _ in range(config.crops_per_step)]
-                n_objects = config.objects_per_crop
-            for key, value in self._train_step(batch, n_objects, rng).items():
-                totals.setdefault(key, []).append(value)
-            seen += 1
-            if self.step % 50 == 0:
-                row = {key: float(np.mean(values)) for key, values in totals.items()}
-                row["seconds_per_step"] = (time.monotonic() - started) / seen
-                self._log("train", row)
-                totals, started, seen = {}, time.monotonic(), 0
-            if self.step % config.save_every == 0 or self.step == end:
-                self._save()
-            if self.step % config.eval_every == 0 or self.step == end:
-                self._select()
-                started, seen = time.monotonic(), 0
+    def loss(self, draw: int, rng: np.random.Generator) -> tuple[Tensor, Metrics]:
+        """Draw a few crops, or one that is larger, and prompt their objects."""
+        config = self._config
+        if rng.random() < config.large_crop_fraction:
+            size, n_crops = config.large_crop_size, 1
+            n_objects = config.large_crop_objects
+        else:
+            size, n_crops = config.crop_size, config.crops_per_step
+            n_objects = config.objects_per_crop
+        crops = draw_crops(self._images, config, rng, size)
+        return self.loss_on([next(crops) for _ in range(n_crops)], n_objects, rng)
 
-    def _train_step(
+    def loss_on(
         self, crops: list[Crop], n_objects: int, rng: np.random.Generator
-    ) -> dict[str, float]:
-        config, model = self.config, self.model
+    ) -> tuple[Tensor, Metrics]:
+        """Loss of prompts on objects of the crops and, if there are, of object maps."""
+        config, model = self._config, self.model
+        self._shown = [crop.name for crop in crops]
         groups = make_groups(crops, n_objects, config, rng)
         model.train()
         with torch.autocast(
@@ -136,7 +108,7 @@ class Trainer:
             features = model.encode_image(self._pixels(crops))
             decode = CropDecoder(model, features)
             losses = []
-            metrics: dict[str, float] = {}
+            metrics: Metrics = {}
             for group in groups:
                 loss, scores = group_loss(decode, group, config, rng)
                 losses.append(loss)
@@ -150,17 +122,19 @@ class Trainer:
             total = total + config.objects_weight * found
             metrics["objects_loss"] = float(found.detach())
             metrics["foreground_iou"] = float(foreground_iou(maps, targets))
-        if not torch.isfinite(total):
-            msg = f"The loss became {float(total.detach())} at step {self.step}."
-            raise FloatingPointError(msg)
-        self._optimizer.zero_grad(set_to_none=True)
-        total.backward()
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
-        self._set_lr()
-        self._optimizer.step()
-        self.step += 1
-        self._update_average()
-        return {"loss": float(total.detach()), "grad_norm": float(norm), **metrics}
+        return total, metrics
+
+    def where(self, draw: int) -> str:
+        """Name the images of the last crops."""
+        return f"drawing {draw} (crops of {', '.join(self._shown)})"
+
+    def evaluate(self) -> Metrics:
+        """Score the model as it is now."""
+        return {} if self._evaluate is None else self._evaluate(self.model)
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return all weights."""
+        return dict(self.model.state_dict())
 
     def _pixels(self, crops: list[Crop]) -> Tensor:
         model = self.model
@@ -171,68 +145,48 @@ class Trainer:
         normed = normed * is_image[:, None].to(model.device)
         return normed.contiguous(memory_format=torch.channels_last)
 
-    def _set_lr(self) -> None:
-        config = self.config
-        warm = min(1.0, (self.step + 1) / config.warmup_steps)
-        left = max(0.0, (config.total_steps - self.step) / config.decay_steps)
-        for group in self._optimizer.param_groups:
-            group["lr"] = config.lr * group["share"] * warm * min(1.0, left)
 
-    @torch.no_grad()
-    def _update_average(self) -> None:
-        # Early on a long memory would keep the start weights.
-        decay = min(self.config.ema_decay, self.step / (self.step + 10))
-        for key, value in self.model.state_dict().items():
-            self._average[key].lerp_(value, 1 - decay)
+def crop_training(
+    model: Sam,
+    images: list[LabelledImage],
+    folder: Path,
+    config: TrainConfig,
+    evaluate: Evaluate | None = None,
+    autocast: torch.dtype | None = None,
+) -> TrainingLoop:
+    """Prepare the training of the embedded model; a saved state is taken up.
 
-    def _save(self) -> None:
-        save_state(
-            self.folder / STATE_FILE,
-            {
-                "model": self.model.state_dict(),
-                "average": self._average,
-                "optimizer": self._optimizer.state_dict(),
-                "step": self.step,
-                "best": self.best,
-            },
-        )
-        export_weights(self.folder / WEIGHTS_FILE, self._average, self._metadata())
-
-    def _resume(self) -> None:
-        state = load_state(self.folder / STATE_FILE)
-        self.model.load_state_dict(state["model"])
-        self._average = {
-            key: value.to(self.model.device) for key, value in state["average"].items()
-        }
-        self._optimizer.load_state_dict(state["optimizer"])
-        self.step, self.best = int(state["step"]), float(state["best"])
-        logger.info("Going on at step %d.", self.step)
-
-    def _select(self) -> None:
-        if self._evaluate is None:
-            return
-        current = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
-        self.model.load_state_dict(self._average)
-        self.model.eval()
-        with torch.no_grad():
-            scores = self._evaluate(self.model)
-        self.model.load_state_dict(current)
-        self._log("dev", scores)
-        if scores["selection"] > self.best:
-            self.best = scores["selection"]
-            export_weights(self.folder / BEST_FILE, self._average, self._metadata())
-
-    def _metadata(self) -> dict[str, str]:
-        config = json.dumps(dataclasses.asdict(self.config))
-        return {"architecture": self.config.architecture, "step": str(self.step)} | {
-            "config": config
-        }
-
-    def _log(self, part: str, row: dict[str, float]) -> None:
-        text = " ".join(f"{key} {value:.4f}" for key, value in row.items())
-        logger.info("step %d %s: %s", self.step, part, text)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / LOG_FILE).open("a", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            for key, value in row.items():
-                writer.writerow([self.step, part, key, f"{value:.5f}"])
+    Parameters
+    ----------
+    model, images, config, evaluate, autocast
+        As for `CropTask`.
+    folder : Path
+        Where state, weights and log are written.
+    """
+    return TrainingLoop(
+        CropTask(model, images, config, evaluate, autocast),
+        folder,
+        Loop(
+            seed=config.seed,
+            total_steps=config.total_steps,
+            images_per_step=1,
+            eval_every=config.eval_every,
+            save_every=config.save_every,
+            log_every=LOG_EVERY,
+            ema_decay=config.ema_decay,
+        ),
+        Optimiser(
+            lr=config.lr,
+            warmup_steps=config.warmup_steps,
+            final_decay=min(1.0, config.decay_steps / config.total_steps),
+            clip_norm=config.clip_norm,
+        ),
+        metadata={
+            "architecture": config.architecture,
+            "config": json.dumps(dataclasses.asdict(config)),
+        },
+        dtype=torch.float16,
+        writes_last=True,
+        evaluates_first=False,
+        scored_part="dev",
+    )

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 MIN_PX = 16
 MIN_RADIUS = 4.0
-TRIES = 4  # places tried for an object
+TRIES = 3  # places tried for an object
 
 Distances = TypeVar("Distances", float, npt.NDArray[np.float64])
 MakeOutline = Callable[[np.random.Generator], Outline]
@@ -112,7 +112,7 @@ class Spread:
     seen: float = 0.55
     aligned: float = 0.0
     elongated: float = 1.0
-    most: int = 120
+    most: int = 110
 
 
 def place(

@@ -81,7 +81,7 @@ def draw_axons(rng: np.random.Generator, size: int) -> Scene:
         cover=rng.uniform(0.5, 1.3),
         clumped=rng.uniform(0.4, 0.95),
         closeness=rng.uniform(0.85, 1.0),
-        most=150,
+        most=130,
     )
     wobble = rng.uniform(0.03, 0.12)
     where = layout.place(rng, size, lambda r: outlines.blob(r, wobble, 1.6), spread)
