@@ -17,7 +17,6 @@ from napari_sam.acceleration.cuda_graph import (
 )
 from napari_sam.acceleration.decoding import PlainDecoding, Prompts
 from napari_sam.modeling.build import DecoderSpec
-from napari_sam.modeling.prompt_encoder_spatial import SpatialPromptEncoder
 from napari_sam.modeling.sam import ImageFeatures, Sam
 
 FRAME, GRID, CHANNELS = 256, 16, 64
@@ -39,14 +38,10 @@ class Repeated:
             fixed.copy_(made)
 
 
-def drawn_model(*, is_spatial: bool) -> Sam:
+def drawn_model() -> Sam:
     """A decoder with random weights, norms and biases among them."""
     torch.manual_seed(0)
     model = SPEC.assemble("random", nn.Identity()).eval()
-    if is_spatial:
-        model.prompt_encoder = SpatialPromptEncoder(
-            embed_dim=CHANNELS, grid_size=GRID, image_size=FRAME, mask_in_chans=8
-        ).eval()
     for name, weight in model.requires_grad_(requires_grad=False).named_parameters():
         if weight.ndim > 1:
             nn.init.normal_(weight, std=1.2 * weight[0].numel() ** -0.5)
@@ -99,9 +94,8 @@ class Forms:
     """A model in all three forms, with one image prepared."""
 
     def __init__(self, device: torch.device, kind: str) -> None:
-        is_spatial = kind == "spatial"
-        model = drawn_model(is_spatial=is_spatial).to(device)
-        first, finer = drawn_features(has_finer=is_spatial)
+        model = drawn_model().to(device)
+        first, finer = drawn_features(has_finer=kind == "finer maps")
         features = ImageFeatures(first.to(device), tuple(x.to(device) for x in finer))
         record = Repeated if device.type == "cpu" else CudaGraph
         self.device = device
@@ -121,7 +115,7 @@ class Forms:
         )
 
 
-@pytest.fixture(params=["sam", "spatial"])
+@pytest.fixture(params=["sam", "finer maps"])
 def forms(device, request) -> Forms:
     return Forms(device, request.param)
 
@@ -215,7 +209,7 @@ def test_how_many_are_drawn_at_once_does_not_matter(monkeypatch) -> None:
 
 
 def test_no_gradients() -> None:
-    model = drawn_model(is_spatial=False).requires_grad_(requires_grad=True)
+    model = drawn_model().requires_grad_(requires_grad=True)
     decoding = GraphedDecoding(model, Repeated)
     image = decoding.prepare(drawn_features(has_finer=False))
     for n in (1, 1, 1, 2):
@@ -231,7 +225,7 @@ def test_memory_of_a_prepared_image() -> None:
 
 
 def test_which_models_have_this_form() -> None:
-    model = drawn_model(is_spatial=False)
+    model = drawn_model()
     assert is_batched(model)
-    assert not is_batched(drawn_model(is_spatial=False).bfloat16())
+    assert not is_batched(drawn_model().bfloat16())
     assert not is_batched(model.train())

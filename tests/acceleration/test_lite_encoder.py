@@ -29,14 +29,12 @@ def _seed() -> None:
     torch.manual_seed(0)
 
 
-def drawn_encoder(channels: int = 32) -> LiteImageEncoder:
-    """An encoder whose biases and finer maps, which begin at zero, are drawn."""
-    encoder = LiteImageEncoder(channels).eval().requires_grad_(requires_grad=False)
+def drawn_encoder() -> LiteImageEncoder:
+    """An encoder whose biases are drawn."""
+    encoder = LiteImageEncoder().eval().requires_grad_(requires_grad=False)
     for value in encoder.state_dict().values():
         if value.ndim < 2:
             value.normal_(mean=0.5, std=0.5)
-    for layer in (encoder.stride_4, encoder.stride_2):
-        layer.weight.normal_(std=0.3)
     return encoder
 
 
@@ -110,7 +108,7 @@ def test_check_between_stages_may_stop() -> None:
 
 
 def test_engine_takes_it() -> None:
-    model = build_model("embedded").eval()
+    model = build_model("embedded_v2").eval()
     x = torch.randn(1, 3, 128, 128)
     with torch.inference_mode():
         out = Engine(model).encode_image(x)

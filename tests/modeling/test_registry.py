@@ -15,7 +15,13 @@ from napari_sam.modeling.registry import (
 
 
 def test_registered_names() -> None:
-    assert set(list_architectures()) >= {"vit_b", "vit_l", "vit_h", "vit_t", "embedded"}
+    assert set(list_architectures()) >= {
+        "vit_b",
+        "vit_l",
+        "vit_h",
+        "vit_t",
+        "embedded_v2",
+    }
 
 
 def test_registering_twice_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

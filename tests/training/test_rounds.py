@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from napari_sam.modeling.features import ImageFeatures
 from napari_sam.modeling.registry import build_model
 from napari_sam.training.config import TrainConfig
 from napari_sam.training.crops import Crop
@@ -79,6 +80,6 @@ def test_losses_in_one_pass_equal_the_single_ones() -> None:
 
 
 def test_a_decoder_with_position_codes_is_refused() -> None:
-    model = build_model("embedded")
+    model = build_model("vit_t")
     with pytest.raises(TypeError, match="position code"):
-        CropDecoder(model, model.encode_image(torch.zeros(1, 3, 512, 512)))
+        CropDecoder(model, ImageFeatures(torch.zeros(1, 256, 64, 64)))

@@ -11,12 +11,9 @@ from napari_sam.acceleration.conv_decoding import ConvDecoding, is_convolutional
 from napari_sam.acceleration.gpu_forms import gpu_decoding, gpu_encoding, is_on_gpu
 from napari_sam.acceleration.lite_encoder import FastLiteEncoder
 from napari_sam.acceleration.low_rank_decoding import LowRankDecoding, is_low_rank
-from napari_sam.acceleration.pyramid_encoder import FastPyramidEncoder
-from napari_sam.acceleration.spatial_decoding import SpatialDecoding, is_spatial
 from napari_sam.acceleration.tiny_vit_encoder import FastTinyViT
 from napari_sam.acceleration.vit_encoder import FastViT
 from napari_sam.modeling.image_encoder_lite import LiteImageEncoder
-from napari_sam.modeling.image_encoder_pyramid import PyramidImageEncoder
 from napari_sam.modeling.image_encoder_tiny_vit import ImageEncoderTinyViT
 from napari_sam.modeling.image_encoder_vit import ImageEncoderViT
 
@@ -36,7 +33,6 @@ _CPU_ENCODINGS: dict[type, Callable[[Any], Encoding]] = {
     ImageEncoderViT: FastViT,
     ImageEncoderTinyViT: FastTinyViT,
     LiteImageEncoder: FastLiteEncoder,
-    PyramidImageEncoder: FastPyramidEncoder,
 }
 
 
@@ -61,6 +57,4 @@ def choose_decoding(model: Sam) -> Decoding | None:
         return LowRankDecoding(model)
     if is_convolutional(model):
         return ConvDecoding(model)
-    if is_spatial(model):
-        return SpatialDecoding(model)
     return None

@@ -22,8 +22,8 @@ from napari_sam.acceleration.convolutions import (
 )
 from napari_sam.acceleration.products import best_dtype
 from napari_sam.modeling.device import compute_in
-from napari_sam.modeling.image_encoder_lite import PYRAMID, STRIDE_2, STRIDE_4
-from napari_sam.modeling.sam import ImageFeatures
+from napari_sam.modeling.features import ImageFeatures
+from napari_sam.modeling.image_encoder_lite import STRIDE_8, TAPPED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,10 +59,9 @@ class FastLiteEncoder:
             [_inverted_residual(block, dtype) for block in stage] for stage in stages
         ]
         self._lateral = [pack(layer, dtype) for layer in encoder.lateral]
+        self._down = [pack(layer, dtype) for layer in encoder.down]
         self._smooth = [_Smoothing(layers, dtype) for layers in encoder.smooth]
         self._norm = encoder.norm
-        self._stride_4 = _Projection(encoder.stride_4)
-        self._stride_2 = _Projection(encoder.stride_2)
 
     @torch.no_grad()
     def __call__(
@@ -87,30 +86,29 @@ class FastLiteEncoder:
         """Return the embedding of one frame and the maps at strides 4 and 2."""
         x = self._stem(frame.contiguous(memory_format=torch.channels_last))
         maps = []
-        for stage in self._stages:
+        for i, stage in enumerate(self._stages):
             if check is not None:
                 check()
             for block in stage:
                 x = block(x)
-            maps.append(x)
-        level = self._pyramid([maps[i] for i in PYRAMID])
+            if i in TAPPED:
+                maps.append(x)
+        levels = self._pyramid(maps)
         norm = self._norm
-        return (
-            image_order(channel_norm(level, norm.eps, norm.weight, norm.bias)),
-            self._stride_4(maps[STRIDE_4]),
-            self._stride_2(maps[STRIDE_2]),
-        )
+        embedding = channel_norm(levels[STRIDE_8], norm.eps, norm.weight, norm.bias)
+        return tuple(image_order(m) for m in (embedding, levels[1], levels[0]))  # type: ignore[return-value]
 
-    def _pyramid(self, maps: list[Tensor]) -> Tensor:
-        """Carry what the coarse maps know down to the finest, (1, C, S/8, S/8)."""
-        out = self._smooth[-1](self._lateral[-1](maps[-1]).float())
-        for lateral, smooth, x in zip(
-            self._lateral[-2::-1], self._smooth[-2::-1], maps[-2::-1], strict=True
-        ):
-            level = functional.interpolate(out, scale_factor=2.0)
-            lateral.add_to(level, x)
-            out = smooth(level)
-        return out
+    def _pyramid(self, maps: list[Tensor]) -> list[Tensor]:
+        """Carry what the coarse maps know down to the finest; finest level first."""
+        level = self._smooth[-1](self._lateral[-1](maps[-1]).float())
+        levels = [level]
+        for i in range(len(maps) - 2, -1, -1):
+            level = functional.interpolate(
+                self._down[i](level).float(), scale_factor=2.0, mode="bilinear"
+            )
+            self._lateral[i].add_to(level, maps[i])
+            levels.append(self._smooth[i](level))
+        return levels[::-1]
 
 
 class _Smoothing:
@@ -119,27 +117,13 @@ class _Smoothing:
     def __init__(self, layers: nn.Module, dtype: torch.dtype) -> None:
         depthwise, pointwise, _, project = layers.children()
         self._depthwise = pack(depthwise, dtype)
-        self._pointwise = pack(pointwise, dtype, "gelu")
+        self._pointwise = pack(pointwise, dtype, "relu")
         self._project = pack(project, dtype)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Change x (1, C, H, W) in place, and return it."""
         self._project.add_to(x, self._pointwise(self._depthwise(x)))
         return x
-
-
-class _Projection:
-    """A convolution of single pixels that leads to the order of an image; float32."""
-
-    def __init__(self, layer: Any) -> None:
-        self._weight = layer.weight.detach().flatten(1).clone()
-        self._bias = layer.bias.detach()[:, None].clone()
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """Map (1, C, H, W) in channels-last memory to (1, D, H, W)."""
-        pixels = x[0].permute(1, 2, 0).flatten(0, 1)
-        projected = torch.mm(self._weight, pixels.t()).add_(self._bias)
-        return projected.view(1, -1, *x.shape[2:])
 
 
 def _inverted_residual(block: InvertedResidual, dtype: torch.dtype) -> Bottleneck:

@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 import torch
 from torch import Tensor
 
-from napari_sam.acceleration.spatial_maps import gelu_in_place
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -144,3 +142,9 @@ class SpatialDrawing:
 def _centred(x: Tensor) -> Tensor:
     """Take the mean of the channels, the last axis, off."""
     return x - x.mean(dim=-1, keepdim=True)
+
+
+def gelu_in_place(x: Tensor) -> Tensor:
+    """Activate a tensor; the public form always takes new memory."""
+    out: Tensor = torch.ops.aten.gelu_(x)
+    return out

@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The embedded model's image encoder: EfficientNet-Lite0 and a feature pyramid.
+"""The embedded model's image encoder: EfficientNet-Lite0 and a pyramid to stride 2.
 
 Tan & Le 2019 in the "lite" form without squeeze-and-excitation (ReLU6 throughout), with
 batch normalisation folded into the convolutions, and a pyramid as in Lin et al. 2017
-down to stride 8. B images, S pixels along a side of the frame.
+whose levels become narrower as they become finer. B images, S pixels along a side of
+the frame. There is no position code: a frame of any size with sides divisible by 32
+will do.
 """
 
 from __future__ import annotations
 
+import itertools
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
@@ -17,7 +20,7 @@ from torch.nn import functional
 
 from napari_sam.modeling.common import LayerNorm2d
 from napari_sam.modeling.device import compute_in
-from napari_sam.modeling.sam import ImageFeatures
+from napari_sam.modeling.features import ImageFeatures
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,8 +36,9 @@ STAGES = (
     (4, 5, 2, 6, 192),
     (1, 3, 1, 6, 320),  # stride 32
 )
-STRIDE_2, STRIDE_4 = 0, 1  # indices of the stages with the finer maps
-PYRAMID = (2, 4, 6)  # stages at strides 8, 16, 32
+TAPPED = (0, 1, 2, 4, 6)  # last stages at strides 2, 4, 8, 16, 32
+WIDTHS = (16, 32, 96, 128, 128)  # of the pyramid at those strides
+STRIDE_8 = 2  # index in TAPPED of the level that becomes the embedding
 
 
 class InvertedResidual(nn.Module):
@@ -66,18 +70,13 @@ class InvertedResidual(nn.Module):
 class LiteImageEncoder(nn.Module):
     """Features at strides 8, 4 and 2.
 
-    Parameters
-    ----------
-    out_chans : int
-        Channels C of the stride-8 embedding; the finer maps have C/4 and C/8.
-
     Attributes
     ----------
     compute_dtype : torch.dtype
         Precision of the convolutions; weights and results stay float32.
     """
 
-    def __init__(self, out_chans: int = 128) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.compute_dtype = torch.float32
         self.stem = nn.Conv2d(3, STEM_CHANNELS, kernel_size=3, stride=2, padding=1)
@@ -93,20 +92,22 @@ class LiteImageEncoder(nn.Module):
                 )
                 inputs = outputs
             self.stages.append(nn.Sequential(*blocks))
-        width = {i: stage[-1] for i, stage in enumerate(STAGES)}
+        tapped = [STAGES[i][-1] for i in TAPPED]
         self.lateral = nn.ModuleList(
-            nn.Conv2d(width[i], out_chans, kernel_size=1) for i in PYRAMID
+            nn.Conv2d(tap, width, kernel_size=1)
+            for tap, width in zip(tapped, WIDTHS, strict=True)
         )
-        self.smooth = nn.ModuleList(_separable(out_chans) for _ in PYRAMID)
-        self.norm = LayerNorm2d(out_chans)
-        # Finer maps begin at nothing: training first learns where prompts point.
-        self.stride_4 = _zero_conv(width[STRIDE_4], out_chans // 4)
-        self.stride_2 = _zero_conv(width[STRIDE_2], out_chans // 8)
+        self.down = nn.ModuleList(  # from each level's width to the next finer one's
+            nn.Conv2d(coarse, fine, kernel_size=1)
+            for fine, coarse in itertools.pairwise(WIDTHS)
+        )
+        self.smooth = nn.ModuleList(_separable(width) for width in WIDTHS)
+        self.norm = LayerNorm2d(WIDTHS[STRIDE_8])
 
     def forward(
         self, x: Tensor, check: Callable[[], None] | None = None
     ) -> ImageFeatures:
-        """Encode (B, 3, S, S) as (B, C, S/8, S/8) and two finer maps, all float32.
+        """Encode (B, 3, S, S) as (B, 96, S/8, S/8) and two finer maps, all float32.
 
         ``check`` is called between stages and may raise to stop.
         """
@@ -115,39 +116,37 @@ class LiteImageEncoder(nn.Module):
         with compute_in(self.compute_dtype, x.device) if is_low else nullcontext():
             x = functional.relu6(self.stem(x))
             maps = []
-            for stage in self.stages:
+            for i, stage in enumerate(self.stages):
                 if check is not None:
                     check()
                 x = stage(x)
-                maps.append(x)
-            level = self._pyramid([maps[i] for i in PYRAMID])
-            stride_4 = self.stride_4(maps[STRIDE_4])
-            stride_2 = self.stride_2(maps[STRIDE_2])
+                if i in TAPPED:
+                    maps.append(x)
+            levels = self._pyramid(maps)
         return ImageFeatures(
-            self.norm(level.float()), (stride_4.float(), stride_2.float())
+            self.norm(levels[STRIDE_8].float()),
+            (levels[1].float(), levels[0].float()),
         )
 
-    def _pyramid(self, maps: list[Tensor]) -> Tensor:
-        """Carry what the coarse maps know down to the finest, (B, C, S/8, S/8)."""
-        laterals = [lateral(x) for lateral, x in zip(self.lateral, maps, strict=True)]
-        out: Tensor = laterals[-1] + self.smooth[-1](laterals[-1])
-        for here, smooth in zip(laterals[-2::-1], self.smooth[-2::-1], strict=True):
-            level = here + functional.interpolate(out, scale_factor=2.0)
-            out = level + smooth(level)
-        return out
+    def _pyramid(self, maps: list[Tensor]) -> list[Tensor]:
+        """Carry what the coarse maps know down to the finest; finest level first."""
+        level = self.lateral[-1](maps[-1])
+        level = level + self.smooth[-1](level)
+        levels = [level]
+        for i in range(len(maps) - 2, -1, -1):
+            coarse = functional.interpolate(
+                self.down[i](level), scale_factor=2.0, mode="bilinear"
+            )
+            level = self.lateral[i](maps[i]) + coarse
+            level = level + self.smooth[i](level)
+            levels.append(level)
+        return levels[::-1]
 
 
 def _separable(channels: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(channels, channels, kernel_size=5, padding=2, groups=channels),
         nn.Conv2d(channels, channels, kernel_size=1),
-        nn.GELU(),
+        nn.ReLU(),
         nn.Conv2d(channels, channels, kernel_size=1),
     )
-
-
-def _zero_conv(inputs: int, outputs: int) -> nn.Conv2d:
-    conv = nn.Conv2d(inputs, outputs, kernel_size=1)
-    nn.init.zeros_(conv.weight)
-    nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
-    return conv

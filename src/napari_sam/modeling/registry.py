@@ -17,11 +17,7 @@ from napari_sam.modeling.sam import Sam
 
 Builder = Callable[[], Sam]
 # Modules whose import registers builders; a new family adds its own.
-_MODULES = (
-    "napari_sam.modeling.build",
-    "napari_sam.modeling.build_embedded",
-    "napari_sam.modeling.build_embedded_v2",
-)
+_MODULES = ("napari_sam.modeling.build", "napari_sam.modeling.build_embedded")
 _BUILDERS: dict[str, Builder] = {}
 
 

@@ -166,7 +166,9 @@ class AutoSettings(_Settings):
     def _check_method(self) -> None:
         """Refuse unknown ways to search, and crops where there are none."""
         if self.method not in METHODS:
-            msg = f"Unknown method {self.method!r}. Choose one of: {', '.join(METHODS)}."
+            msg = (
+                f"Unknown method {self.method!r}. Choose one of: {', '.join(METHODS)}."
+            )
             raise SettingsError(msg)
         if self.method != "grid" and (self.crop_n_layers or self.point_grids):
             name = "crop_n_layers" if self.crop_n_layers else "point_grids"

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import math
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -28,10 +27,11 @@ from napari_sam.training.early_stopping import EarlyStopping
 from napari_sam.training.moving_average import MovingAverage
 from napari_sam.training.optimisation import rate_factor
 from napari_sam.training.run_log import RunLog
+from napari_sam.training.seeding import seeded
 from napari_sam.training.task import SELECTION, TrainingProgress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
     from threading import Event
 
@@ -209,7 +209,7 @@ class TrainingLoop:
         rate = self._set_rate()
         self._optimizer.zero_grad(set_to_none=True)
         rng = np.random.default_rng([loop.seed, self.step])
-        with _seeded(loop.seed, self.step, self._device):
+        with seeded(loop.seed, self.step, self._device):
             for part in range(loop.images_per_step):
                 draw = self.step * loop.images_per_step + part
                 loss, metrics = self._task.loss(draw, rng)
@@ -389,12 +389,3 @@ class TrainingLoop:
         self._progress(
             TrainingProgress(self.step, total, self.fraction, now, losses, scores)
         )
-
-
-@contextmanager
-def _seeded(seed: int, step: int, device: torch.device) -> Iterator[None]:
-    """Seed torch's generators for a step, and leave them to others as they were."""
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(int(np.random.default_rng([seed, step, 1]).integers(1 << 62)))
-        yield

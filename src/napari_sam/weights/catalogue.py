@@ -51,7 +51,7 @@ def _official(name: str, filename: str, n_bytes: int, sha256: str) -> ModelRow:
 
 _EMBEDDED = ModelRow(
     name="embedded",
-    architecture="embedded",
+    architecture="embedded_v2",
     url=None,
     bytes=None,
     # The digest is computed when the file is loaded: it ships with this very code, so
