@@ -47,7 +47,7 @@ SECTIONS = (
 BUSY = 0.8
 """Load per core from which on a machine was not quiet."""
 LOADED = """
-**Other programs ran at the same time.** Ratios hold, seconds are too long.
+**Other programs ran at the same time:** times are too long, ratios of times are rough.
 """
 FOOT = """\
 Goals are "must" and "aim"; for rows without a reference, and for memory, they are

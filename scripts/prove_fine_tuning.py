@@ -156,7 +156,7 @@ def summary(
         "processor": platform.processor() or platform.machine(),
         "threads": options.threads,
         "torch": torch.__version__,
-        "objects": sum(len(image["objects"]) for image in before.to_dict()["images"]),
+        "objects": gain["scores"]["point_iou"]["n"],
         "before": whole["scores"],
         "after": after.to_dict()["whole"]["scores"],
         "gain": gain["scores"],

@@ -183,3 +183,37 @@ def test_reversed_box_and_box_partly_outside(run, mini, picture, out, blobs):
     np.testing.assert_array_equal(*masks)
     words = ["-o", out, *mini, "--box=-50,-40,60,70", "--existing=overwrite"]
     assert run("segment", picture, *words).code == 0
+
+
+def test_the_fast_method_is_an_option(run, mini, picture, out, blobs, tiny_sam):
+    from napari_sam import segment_image
+
+    outcome = run("segment", picture, "-o", out, *mini, *GRID, "--method", "fast")
+    assert outcome.code == 0, outcome.err
+    expected = segment_image(
+        blobs.image,
+        tiny_sam,
+        method="fast",
+        points_per_side=8,
+        pred_iou_thresh=0.6,
+        stability_score_thresh=0.6,
+    )
+    assert expected.max() >= 4
+    labels = read_image(out / "blobs_labels.tif").data
+    np.testing.assert_array_equal(labels, expected)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--method", "quick"], ["'quick'", "grid, fast, fastest"]),
+        (["--method", "fast", "--crop-n-layers", "1"], ["--crop-n-layers", "'grid'"]),
+        (["--method", "fastest"], ["no object maps", "method='fast'"]),
+    ],
+)
+def test_methods_that_cannot_be_are_refused(run, mini, picture, out, options, words):
+    outcome = run("segment", picture, "-o", out, *mini, *options)
+    assert outcome.code != 0
+    for word in words:
+        assert word in " ".join(outcome.err.split())
+    assert not list(out.glob("*.tif"))

@@ -83,3 +83,27 @@ def test_scrolling_over_a_field_does_not_change_it(form, qtbot):
     )
     QApplication.sendEvent(field, wheel)
     assert form.overrides == {}
+
+
+def test_settings_of_the_grid_rest_while_another_method_is_chosen(form):
+    form.set_value("crop_n_layers", 1)
+    form.set_value("pred_iou_thresh", 0.4)
+    assert form.is_grid
+    form.set_value("method", "fast")
+    assert not form.is_grid
+    assert not form.fields["crop_n_layers"].isEnabled()
+    assert form.fields["points_per_side"].isEnabled()
+    assert form.overrides == {
+        "method": "fast",
+        "pred_iou_thresh": pytest.approx(0.4),
+    }
+    form.set_value("method", "grid")
+    assert form.fields["crop_n_layers"].isEnabled()
+    assert form.overrides["crop_n_layers"] == 1
+
+
+def test_a_model_may_prefer_another_method(form):
+    form.set_model_defaults({"method": "fastest"})
+    assert form.value("method") == "fastest"
+    assert form.overrides == {}
+    assert not form.fields["crop_overlap_ratio"].isEnabled()

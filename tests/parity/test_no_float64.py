@@ -35,7 +35,7 @@ class SeenDtypes(TorchDispatchMode):
         return out
 
 
-@pytest.mark.parametrize("architecture", ["vit_b", "vit_t", "embedded"])
+@pytest.mark.parametrize("architecture", ["vit_b", "vit_t", "embedded_v2"])
 def test_model(architecture: str) -> None:
     """Lesson 24: nothing reaches a device in float64, which some devices do not
     have.

@@ -22,7 +22,7 @@ class TruthDecoder:
     its answers, which are perfect unless ``shift`` moves them by samples.
     """
 
-    def __init__(self, labels, *, blur=0.0, noise=0.0, quality=0.9, shift=0):
+    def __init__(self, labels, *, blur=0.0, noise=0.0, quality=1.0, shift=0):
         self.labels = labels
         self.blur, self.noise = blur, noise
         self.quality, self.shift = quality, shift

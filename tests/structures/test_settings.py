@@ -69,3 +69,23 @@ def test_the_users_choice_wins_over_the_models():
 def test_unknown_names_are_named():
     with pytest.raises(SettingsError, match=r"Unknown setting 'pionts'.*points_per_s"):
         AutoSettings.from_defaults({"pionts": 3})
+
+
+def test_a_method_is_one_of_three():
+    assert AutoSettings().method == "grid"
+    assert AutoSettings(method="fast").method == "fast"
+    with pytest.raises(SettingsError, match=r"'quick'.*grid, fast, fastest"):
+        AutoSettings(method="quick")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"crop_n_layers": 1},
+        {"points_per_side": None, "point_grids": [[[0.5, 0.5]]]},
+    ],
+)
+def test_crops_and_own_grids_belong_to_the_grid(settings):
+    AutoSettings(**settings)
+    with pytest.raises(SettingsError, match="belongs to the method 'grid'"):
+        AutoSettings(method="fast", **settings)

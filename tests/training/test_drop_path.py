@@ -37,11 +37,11 @@ def test_what_is_kept_makes_up_for_what_is_dropped() -> None:
 
 
 def test_every_layer_of_every_encoder_has_branches_to_drop() -> None:
-    for name in ("vit_b", "vit_t", "embedded"):
+    for name in ("vit_b", "vit_t", "embedded_v2"):
         encoder = build_model(name, "meta").image_encoder
         layers = [m for m in encoder.modules() if isinstance(m, LAYER_TYPES)]
         with_branches = [layer for layer in layers if residual_branches(layer)]
-        if name == "embedded":  # blocks that change width or stride have no shortcut
+        if name == "embedded_v2":  # blocks that change width or stride have no shortcut
             assert len(with_branches) == 9
         else:
             assert len(with_branches) == len(layers) == 12

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ from napari_sam.structures.plane_pixels import ArrayPixels
 from napari_sam.structures.view_settings import ViewSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from napari.layers import Image, Labels, Layer
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from napari_sam.training.sources import LabelledPlane, TrainingImage
 
 MAX_COPIED_BYTES = 1 << 28
-"""Labels in memory up to this size are copied: painting goes on while training reads."""
+"""Labels in memory up to this size are copied: painting may go on meanwhile."""
 
 NO_IMAGE = "Open an image and its masks, or choose folders."
 NO_LABELS = (
@@ -80,6 +81,7 @@ def find_layer_pairs(
     Returns
     -------
     pairs : list of LayerPair
+        Those that belong together first.
     reason : str
         Why there is none; empty otherwise.
     """
@@ -110,15 +112,24 @@ def find_layer_pairs(
         is_named = str(each.name).startswith(str(image.name))
         is_only = n_images == 1 and n_labels == 1
         pairs.append(LayerPair(image, each, source, is_ours or is_named or is_only))
-    return pairs, ""
+    return sorted(pairs, key=lambda pair: not pair.is_likely), ""
 
 
-def image_of_pair(pair: LayerPair) -> TrainingImage:
-    """Take a pair for training; the layers may change or go afterwards.
+def images_of_pairs(pairs: Sequence[LayerPair]) -> list[TrainingImage]:
+    """Take pairs for training; the layers may change or go afterwards.
 
     Small labels in memory are copied, and so training learns from what is painted now.
-    Larger ones, and those in files, are read as training needs them.
+    Larger ones, and those in files, are read as training needs them. Images that share
+    their labels, such as channels of one, stay together when images are divided.
     """
+    n_uses = Counter(pair.labels for pair in pairs)
+    return [
+        _image_of(pair, str(pair.labels.name) if n_uses[pair.labels] > 1 else "")
+        for pair in pairs
+    ]
+
+
+def _image_of(pair: LayerPair, group: str) -> TrainingImage:
     from napari_sam.training.sources import LabelledPlane, TrainingImage
 
     source, shape = pair.source, pair.source.shape
@@ -126,7 +137,7 @@ def image_of_pair(pair: LayerPair) -> TrainingImage:
     if isinstance(truth, np.ndarray) and truth.nbytes <= MAX_COPIED_BYTES:
         truth = truth.copy()
     n_missing = len(shape) - len(truth.shape)
-    labels_axes = (len(truth.shape) - 2, len(truth.shape) - 1)
+    axes = (len(truth.shape) - 2, len(truth.shape) - 1)
     kept: list[LabelledPlane] = []
 
     def planes() -> list[LabelledPlane]:
@@ -135,13 +146,13 @@ def image_of_pair(pair: LayerPair) -> TrainingImage:
                 LabelledPlane(
                     _where(shape, index),
                     _as_shown(source, index),
-                    ArrayPixels((truth,), axes=labels_axes, index=index[n_missing:]),
+                    ArrayPixels((truth,), axes=axes, index=index[n_missing:]),
                 )
                 for index in np.ndindex(shape[:-2])
             )
         return kept
 
-    return TrainingImage(pair.title, planes)
+    return TrainingImage(pair.title, planes, group)
 
 
 def _fitting_source(

@@ -54,7 +54,7 @@ PRESETS = {
 
 # May differ between a run and what goes on with it.
 _HOW_LONG = ("total_steps", "budget_seconds", "patience")
-_NICENESS = 10
+_NICENESS = 5  # a third of the time that a thread of the usual priority gets
 _MAX_WAIT_S, _LOOK_S = 0.25, 0.005  # between two steps, for prompts
 _CLOSE_S, _EXIT_S = 1.5, 60.0  # for the step under way, and the files after it
 
@@ -233,6 +233,7 @@ class TrainingRun:
             msg = "A training is under way. Wait for its end, or stop it first."
             raise PhaseError(msg)
         self._stop = _Stop(self._runner)
+        self._post(self.stage, "Starting ...")
         self._thread = threading.Thread(
             target=self._work, args=(work,), name="napari-sam-training", daemon=True
         )
@@ -362,7 +363,8 @@ def _step_back() -> None:
     if sys.platform == "linux":
         # Elsewhere, niceness belongs to the whole program.
         with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+            niceness = max(os.getpriority(os.PRIO_PROCESS, 0), _NICENESS)
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
 
 
 def _load(spec: ModelSpec) -> tuple[Sam, Parent]:

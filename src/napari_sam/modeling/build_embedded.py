@@ -35,7 +35,7 @@ def embedded_v2() -> Sam:
         ConvMaskDecoder(embed_dim=WIDTHS[2], widths=(96, 64, *WIDTHS[1::-1])),
         object_head=ObjectHead(WIDTHS[0]),
         image_size=IMAGE_SIZE,
-        name="embedded",
+        name="embedded_v2",
         auto_defaults=AUTO_DEFAULTS,
         min_object_px=MIN_OBJECT_PX,
     )

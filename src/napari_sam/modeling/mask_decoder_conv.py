@@ -28,7 +28,7 @@ from napari_sam.modeling.prompt_encoder_map import (
 
 N_OUTPUTS = N_MASK_TOKENS
 HEADS, HEAD_DIM = 4, 16  # of the likeness to what was clicked
-LOOK_DIM, PROMPT_DIM = 64, 96
+LOOK_DIM, PROMPT_DIM, KIND_DIM = 64, 96, 16
 N_FACTS = 5  # is there a click on the object, one beside it, a box; its two sides
 
 
@@ -117,8 +117,9 @@ class ConvMaskDecoder(nn.Module):
         self.near_stage = Stage(inputs, near, kernel=5, depth=depths[1])
         self.far_to_near = nn.Conv2d(far, near, kernel_size=1)
         self.coarse = nn.Conv2d(near, N_OUTPUTS, kernel_size=1)
-        self.output_embed = nn.Parameter(0.1 * torch.randn(N_OUTPUTS, 16))
-        known = near + PROMPT_DIM + 16 + 2
+        self.output_embed = nn.Parameter(torch.empty(N_OUTPUTS, KIND_DIM))
+        nn.init.normal_(self.output_embed, std=0.1)
+        known = near + PROMPT_DIM + KIND_DIM + 2
         self.hyper = MLP(known, 128, finest + 1, 2)
         self.iou_head = MLP(known, 128, 1, 2)
         self.near_to_fine = nn.Conv2d(near, fine, kernel_size=1)

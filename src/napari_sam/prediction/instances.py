@@ -66,10 +66,10 @@ class RegionRule:
         Samples that a region has at least.
     """
 
-    foreground: float = 0.5
+    foreground: float = 0.55
     summit: float = 0.2
-    joined: float = 0.75
-    blur: float = 0.7
+    joined: float = 0.65
+    blur: float = 1.0
     boundary: float = 0.5
     min_area: int = 3
 

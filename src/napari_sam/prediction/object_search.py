@@ -2,9 +2,10 @@
 """Everything in a picture by a model's object maps: regions, prompts, masks.
 
 Each region of the maps gives one prompt: its innermost point and its tight box. The
-decoder draws the mask and says how good it is; where the answer is bad, the region
-itself is the mask. Where objects are tiny, the picture is searched in enlarged parts
-first; what those show cut off comes from the whole picture.
+decoder draws the mask and says how good it is; where that is no better than what the
+region's own probabilities promise, the region itself is the mask. Where objects are
+tiny, the picture is searched in enlarged parts first; what those show cut off comes
+from the whole picture.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from threading import Event
 
     from napari_sam.prediction.grid_search import Progress
+    from napari_sam.prediction.instances import RegionRule
     from napari_sam.prediction.object_decoder import ObjectDecoder
     from napari_sam.structures.arrays import HalfOpenBox
     from napari_sam.structures.candidates import MaskRecord
@@ -57,6 +59,7 @@ class _Order(NamedTuple):
     min_object_px: float | None
     batch_size: int
     cancel: Event | None
+    rule: RegionRule | None
 
     @property
     def is_cancelled(self) -> bool:
@@ -72,6 +75,7 @@ def search_objects(
     batch_size: int | None = None,
     progress: Progress | None = None,
     cancel: Event | None = None,
+    rule: RegionRule | None = None,
 ) -> list[MaskRecord]:
     """Find objects by their maps.
 
@@ -92,6 +96,8 @@ def search_objects(
         Called with ``(steps done, STEPS)``.
     cancel : threading.Event or None
         When set, the search ends after the present batch with what it has found.
+    rule : RegionRule or None
+        What is an object in the maps; None takes the usual rule.
 
     Returns
     -------
@@ -105,6 +111,7 @@ def search_objects(
         min_object_px,
         batch_size or settings.points_per_batch,
         cancel,
+        rule,
     )
     report = ProgressRange(progress)
     records = _search(order, (0, 0, *shape), report, depth=0)
@@ -124,7 +131,7 @@ def _search(
         decoder = order.open_picture(box)
     except Cancelled:
         return []
-    proposals = propose(decoder.object_logits(), decoder.sample_px)
+    proposals = propose(decoder.object_logits(), decoder.sample_px, order.rule)
     wanted = range(len(proposals))
     if not _are_tiny(proposals, decoder, order) or depth >= _MAX_DEPTH:
         found = _draw(order, box, decoder, proposals, wanted, report)
