@@ -217,6 +217,31 @@ def segment_everything(out: Path) -> None:
     driven.close()
 
 
+def train(out: Path) -> None:
+    """Show the end of a short training on two halves of the sample."""
+    driven = DrivenViewer(height_px=960)
+    sample = load_sample("nuclei")
+    middle = sample.image.shape[1] // 2
+    for number, part in enumerate((np.s_[:, :middle], np.s_[:, middle:]), start=1):
+        driven.viewer.add_image(sample.image[part], name=f"field {number}")
+        driven.viewer.add_labels(sample.labels[part], name=f"field {number} masks")
+    panel = driven.open_panel("Train on my masks", PANEL_PX)
+    driven.reset_view()
+    # What takes long is left short: this is a picture of the panel, not of a gain.
+    panel.settings.steps.setValue(8)
+    panel.settings.recipe_changes = {
+        "prompts": {"objects_per_image": 3, "point_rounds": 1},
+        "frames": {"variants": 1, "validation_objects": 12},
+        "loop": {"eval_every": 2, "ema_decay": 0.0},
+    }
+    panel.train.click()
+    driven.wait(lambda: any(panel.loss.points.values()))
+    driven.wait(lambda: not panel.run.is_busy)
+    driven.settle(0.3)
+    driven.picture(out / "train.png")
+    driven.close()
+
+
 def folder(out: Path) -> None:
     """Show a folder of which one image is done and another one begun."""
     with tempfile.TemporaryDirectory() as place, contextlib.chdir(place):
@@ -304,6 +329,7 @@ FUNCTIONS = (
     proposals,
     review,
     segment_everything,
+    train,
     folder,
     restore,
     huge_image,

@@ -172,9 +172,9 @@ def precisions(
     n_objects = sum(ious.shape)
     # Above one half no object has two partners.
     n_pairs = (ious[None] > IOUS[:, None, None]).sum(axis=(1, 2))
-    return np.asarray(
-        n_pairs / np.maximum(n_objects - n_pairs, 1) if n_objects else 1.0
-    )
+    if n_objects == 0:
+        return np.ones(len(IOUS))
+    return np.asarray(n_pairs / (n_objects - n_pairs))
 
 
 def ranked(scores: dict) -> list:  # type: ignore[type-arg]

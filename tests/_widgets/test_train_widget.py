@@ -341,8 +341,9 @@ def test_prompts_are_answered_while_it_trains(viewer, pairs, widget, ended, wait
     controller = widget.session.start_prompts(viewer.layers["cells0"], spec)
     wait(lambda: not widget.session.is_busy)
     widget.settings.steps.setValue(100_000)
+    assert ticks(widget) == [f"cells{n}  +  cells{n} masks" for n in range(2)]
     press(widget.train)
-    wait(lambda: widget.loss.points["loss"])
+    wait(lambda: bool(widget.loss.points["loss"]))
     controller.annotator.add_point(controller.plane, (20, 20))
     wait(lambda: controller.annotator.shown is not None)
     assert widget.run.is_running

@@ -121,10 +121,15 @@ def test_objects_below_the_threshold_are_left_out(truth_decoder):
             found[0] = np.minimum(found[0], 0.4)  # a probability of 0.6
             return found
 
-    assert len(search(labels, Doubtful, method="fastest")) == labels.max()
-    settings = AutoSettings(method="fastest", pred_iou_thresh=0.65)
-    records = search_objects(labels.shape, settings, lambda _: Doubtful(labels))
-    assert records == []
+    def n_found(**thresholds):
+        settings = AutoSettings(method="fastest", **thresholds)
+        return len(search_objects(labels.shape, settings, lambda _: Doubtful(labels)))
+
+    open_ = {"pred_iou_thresh": 0.5, "stability_score_thresh": 0.0}
+    assert n_found(**open_) == labels.max()
+    assert n_found(**open_ | {"pred_iou_thresh": 0.65}) == 0
+    # No logit exceeds the offset of 1, so that nothing is stable.
+    assert n_found(**open_ | {"stability_score_thresh": 0.1}) == 0
 
 
 def test_tiny_objects_are_searched_in_enlarged_parts(truth_decoder):

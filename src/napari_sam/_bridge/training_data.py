@@ -103,16 +103,37 @@ def find_layer_pairs(
     if not found:
         return [], reasons[0]
     made = controller.labels_layer if controller is not None else None
+    ranks = [_rank(image, each, made, found) for image, each, _ in found]
+    best: dict[Image, int] = {}
+    for (image, _, _), rank in zip(found, ranks, strict=True):
+        best[image] = max(rank, best.get(image, 0))
     pairs = []
-    for image, each, source in found:
-        about = each.metadata.get(PLUGIN_NAME, {})
-        n_images = sum(other == each for _, other, _ in found)
-        n_labels = sum(other == image for other, _, _ in found)
-        is_ours = about.get("image") == image.name or each == made
-        is_named = str(each.name).startswith(str(image.name))
-        is_only = n_images == 1 and n_labels == 1
-        pairs.append(LayerPair(image, each, source, is_ours or is_named or is_only))
+    for (image, each, source), rank in zip(found, ranks, strict=True):
+        is_likely = 0 < rank == best[image]
+        if is_likely:
+            best[image] += 1  # one is enough
+        pairs.append(LayerPair(image, each, source, is_likely))
     return sorted(pairs, key=lambda pair: not pair.is_likely), ""
+
+
+def _rank(
+    image: Image,
+    labels: Labels,
+    made: Labels | None,
+    found: Sequence[tuple[Image, Labels, LayerImageSource]],
+) -> int:
+    """Tell how much speaks for labels to be those of an image; 0 is nothing."""
+    is_only = sum(other == labels for _, other, _ in found) == 1
+    is_only = is_only and sum(other == image for other, _, _ in found) == 1
+    about = labels.metadata.get(PLUGIN_NAME, {})
+    if labels == made or about.get("image") == image.name:
+        # They begin empty, and then others are meant.
+        data = finest(labels)
+        is_begun = not isinstance(data, np.ndarray) or bool(data.any())
+        return 3 if is_begun else int(is_only)
+    if str(labels.name).startswith(str(image.name)):
+        return 2
+    return int(is_only)
 
 
 def images_of_pairs(pairs: Sequence[LayerPair]) -> list[TrainingImage]:

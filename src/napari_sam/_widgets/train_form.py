@@ -32,7 +32,7 @@ from napari_sam._bridge.training_data import (
 from napari_sam._bridge.training_run import PRESETS, TrainingOrder
 from napari_sam._widgets.model_choice import ModelChoice
 from napari_sam._widgets.section import Section
-from napari_sam.errors import SettingsError
+from napari_sam.errors import LabelsError, SettingsError
 from napari_sam.weights import trained
 from napari_sam.weights.catalogue import CATALOGUE
 
@@ -159,8 +159,16 @@ class SourceForm(QGroupBox):
                 return from_folders(images, labels)
 
             return open_folders
-        self.refresh()  # shapes and contrast may have changed
-        found = images_of_pairs(self._chosen())
+        # Shapes and contrast may have changed; what is ticked may not.
+        chosen = [(pair.image, pair.labels) for pair in self._chosen()]
+        controller = self._session.controller
+        pairs, _ = find_layer_pairs(self._viewer.layers, controller)
+        pairs = [pair for pair in pairs if (pair.image, pair.labels) in chosen]
+        if len(pairs) < len(chosen):
+            self.refresh()
+            msg = "The layers have changed and do not fit any more. Tick them again."
+            raise LabelsError(msg)
+        found = images_of_pairs(pairs)
         return lambda: found
 
     def refresh(self) -> None:

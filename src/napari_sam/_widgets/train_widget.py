@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from napari_sam.training.task import TrainingProgress
 
 _PARTS = 1000  # of the progress bar
+INTRO = "Teach a copy of a model to segment as you do, by masks that you have made."
 STOPPING = "Stopping after this step; the best weights are kept ..."
 
 
@@ -56,6 +57,7 @@ class TrainWidget(Dock):
         self.train = QPushButton("Train")
         self.stop = QPushButton("Stop and keep the best")
         self.stop.setToolTip("End after this step; the best weights so far are kept.")
+        self.intro = _text(INTRO)
         self.reason = _text()
         self.message = _text()
         self.progress = QProgressBar()
@@ -126,6 +128,7 @@ class TrainWidget(Dock):
                     widget.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self._answers, self._results = answers, results
         for part in (
+            self.intro,
             self.sources,
             self.settings,
             buttons,
@@ -286,8 +289,8 @@ class TrainWidget(Dock):
         self.use.setText("In use" if is_used else "Use this model")
 
 
-def _text() -> QLabel:
-    label = QLabel()
+def _text(text: str = "") -> QLabel:
+    label = QLabel(text)
     label.setWordWrap(True)
     label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
     return label

@@ -23,7 +23,7 @@ AUTO_DEFAULTS = MappingProxyType(
     }
 )
 # Objects that take fewer pixels of the frame are looked at enlarged.
-MIN_OBJECT_PX = 28.0
+MIN_OBJECT_PX = 24.0
 
 
 @register_model
