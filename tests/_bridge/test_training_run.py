@@ -14,7 +14,8 @@ import pytest
 from skimage import draw
 
 from napari_sam._bridge.model_segmenter import ModelSpec
-from napari_sam._bridge.training_run import TrainingOrder, TrainingRun
+from napari_sam._bridge.training_order import TrainingOrder
+from napari_sam._bridge.training_run import TrainingRun
 from napari_sam.annotation.job import Priority
 from napari_sam.annotation.jobs import ModelThread
 from napari_sam.errors import Cancelled, PhaseError

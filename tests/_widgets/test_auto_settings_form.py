@@ -107,3 +107,11 @@ def test_a_model_may_prefer_another_method(form):
     assert form.value("method") == "fastest"
     assert form.overrides == {}
     assert not form.fields["crop_overlap_ratio"].isEnabled()
+
+
+def test_a_number_of_the_grid_does_not_change_the_method(form):
+    form.set_model_defaults({"method": "fast", "points_per_side": 24})
+    form.set_value("points_per_side", 20)
+    assert form.overrides == {"method": "fast", "points_per_side": 20}
+    form.set_value("method", "grid")
+    assert form.overrides["method"] == "grid"

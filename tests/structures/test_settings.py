@@ -89,3 +89,12 @@ def test_crops_and_own_grids_belong_to_the_grid(settings):
     AutoSettings(**settings)
     with pytest.raises(SettingsError, match="belongs to the method 'grid'"):
         AutoSettings(method="fast", **settings)
+
+
+def test_numbers_of_a_grid_choose_the_grid():
+    own = {"method": "fast", "points_per_side": 24}
+    assert AutoSettings.from_defaults(own, {}).method == "fast"
+    assert AutoSettings.from_defaults(own, {"points_per_side": 8}).method == "grid"
+    assert AutoSettings.from_defaults(own, {"pred_iou_thresh": 0.1}).method == "fast"
+    both = {"points_per_side": 8, "method": "fast"}
+    assert AutoSettings.from_defaults(own, both).method == "fast"

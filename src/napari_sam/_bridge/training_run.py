@@ -10,123 +10,40 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import dataclasses
-import hashlib
-import json
-import logging
 import os
-import shutil
 import sys
 import threading
 import time
 import weakref
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from psygnal import Signal
 
-from napari_sam.errors import CheckpointError, OutputError, PhaseError
-from napari_sam.weights.locations import user_data_folder
+from napari_sam._bridge.training_order import (
+    Outcome,
+    Prepared,
+    delete_run,
+    earlier_run,
+    folder_of_run,
+    granted_again,
+)
+from napari_sam.errors import PhaseError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from napari_sam._bridge.model_segmenter import ModelSpec
+    from napari_sam._bridge.training_order import TrainingOrder
     from napari_sam.annotation.ports import JobRunner
     from napari_sam.modeling.sam import Sam
     from napari_sam.training.card import Parent
-    from napari_sam.training.fine_tuning import TrainingResult
-    from napari_sam.training.run_config import RunConfig
-    from napari_sam.training.sources import TrainingImage
-    from napari_sam.training.splitting import Split
     from napari_sam.training.task import Metrics, TrainingProgress
 
-logger = logging.getLogger(__name__)
-
-PRESETS = {
-    "decoder": "fine-tune-decoder",
-    "lora": "fine-tune-lora",
-    "whole": "fine-tune",
-}
-"""What is trained, and the recipe for it."""
-
-# May differ between a run and what goes on with it.
-_HOW_LONG = ("total_steps", "budget_seconds", "patience")
 _NICENESS = 5  # a third of the time that a thread of the usual priority gets
 _MAX_WAIT_S, _LOOK_S = 0.25, 0.005  # between two steps, for prompts
 _CLOSE_S, _EXIT_S = 1.5, 60.0  # for the step under way, and the files after it
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class TrainingOrder:
-    """What to train with, and how.
-
-    Attributes
-    ----------
-    open_images : callable
-        Returns the ``list[TrainingImage]``; called in the thread, for folders may be
-        large.
-    spec : ModelSpec
-        What to start from.
-    config : RunConfig
-        Recipe, smallest object, name of the result.
-    """
-
-    open_images: Callable[[], list[TrainingImage]]
-    spec: ModelSpec
-    config: RunConfig
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Prepared:
-    """Images looked at, model loaded: all that precedes the first step.
-
-    Attributes
-    ----------
-    order : TrainingOrder
-    split : Split
-    model : Sam
-    parent : Parent
-    folder : Path
-        Of the run; the same for the same data, model and recipe.
-    steps, seconds, waited : int, float, int
-        Of an earlier run in that folder; 0 without one.
-    """
-
-    order: TrainingOrder
-    split: Split
-    model: Sam
-    parent: Parent
-    folder: Path
-    steps: int = 0
-    seconds: float = 0.0
-    waited: int = 0
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Outcome:
-    """What a training came to.
-
-    Attributes
-    ----------
-    name : str
-        Of the model in the list; empty if nothing was better than the start.
-    result : TrainingResult
-    last_scores : dict
-        Of the last evaluation, which need not be the best.
-    spec : ModelSpec
-        What it started from.
-    folder : Path
-        Of the kept model, or of the run.
-    """
-
-    name: str
-    result: TrainingResult
-    last_scores: Metrics
-    spec: ModelSpec
-    folder: Path
 
 
 class TrainingRun:
@@ -282,8 +199,8 @@ class TrainingRun:
         )
         self._post(self.stage, f"Loading the model {order.spec.name} ...")
         model, parent = _load(order.spec)
-        folder = self.folder = _runs_folder() / _key(order, split, model)
-        steps, seconds, waited = _earlier(folder)
+        folder = self.folder = folder_of_run(order, split, model)
+        steps, seconds, waited = earlier_run(folder)
         return Prepared(order, split, model, parent, folder, steps, seconds, waited)
 
     def _train(self, prepared: Prepared, *, is_anew: bool) -> tuple[Any, Any]:
@@ -293,9 +210,9 @@ class TrainingRun:
         order, folder = prepared.order, prepared.folder
         config = order.config
         if is_anew:
-            _delete(folder)
+            delete_run(folder)
         else:
-            config = _longer(config, prepared)
+            config = granted_again(config, prepared)
         self._post(self.stage, "Preparing: how good is the model before?")
         last: Metrics = {}
 
@@ -379,73 +296,6 @@ def _load(spec: ModelSpec) -> tuple[Sam, Parent]:
     else:
         model = load_model(spec.name, device=spec.device)
     return model, parent_of(model, is_listed=spec.checkpoint is None)
-
-
-def _runs_folder() -> Path:
-    return user_data_folder() / "runs"
-
-
-def _key(order: TrainingOrder, split: Split, model: Sam) -> str:
-    """Name the run's folder after all that has to be the same to go on with it."""
-    recipe = order.config.recipe.as_dict()
-    for name in _HOW_LONG:
-        del recipe["loop"][name]
-    parts = [
-        model.digest,
-        recipe,
-        [split.train.names, split.train.digest],
-        [split.validation.names, split.validation.digest],
-    ]
-    digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-    return f"{model.name}-{digest[:12]}"
-
-
-def _earlier(folder: Path) -> tuple[int, float, int]:
-    """Return steps, seconds and evaluations without gain of an earlier run."""
-    from napari_sam.training.checkpoints import load_state
-    from napari_sam.training.loop import STATE_FILE
-
-    path = folder / STATE_FILE
-    if not path.exists():
-        return 0, 0.0, 0
-    try:
-        state = load_state(path)
-    except CheckpointError:
-        logger.warning("%s is damaged; training begins anew.", path)
-        return 0, 0.0, 0
-    seconds, waited = float(state.get("seconds", 0)), int(state.get("waited", 0))
-    return int(state.get("step", 0)), seconds, waited
-
-
-def _longer(config: RunConfig, prepared: Prepared) -> RunConfig:
-    """Grant the full time again to a run that goes on."""
-    loop = config.recipe.loop
-    budget, patience = loop.budget_seconds, loop.patience
-    loop = dataclasses.replace(
-        loop,
-        total_steps=loop.total_steps + prepared.steps,
-        budget_seconds=None if budget is None else budget + prepared.seconds,
-        patience=patience + prepared.waited if patience else 0,
-    )
-    recipe = dataclasses.replace(config.recipe, loop=loop)
-    return dataclasses.replace(config, recipe=recipe)
-
-
-def _delete(folder: Path) -> None:
-    """Delete what an earlier run left.
-
-    Raises
-    ------
-    OutputError
-        If it cannot be deleted.
-    """
-    if not folder.exists():
-        return
-    try:
-        shutil.rmtree(folder)
-    except OSError as error:
-        msg = f"Cannot delete the earlier run {folder}: {error}. Delete it by hand."
-        raise OutputError(msg) from error
 
 
 # Of windows that were closed while a step was under way.

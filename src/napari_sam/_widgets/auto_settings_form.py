@@ -24,6 +24,7 @@ from napari_sam._widgets.auto_fields import (
     SettingField,
     plain_defaults,
 )
+from napari_sam.structures.settings import GRID_NUMBERS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -94,8 +95,10 @@ class AutoSettingsForm(QWidget):
         What only the grid knows is left out when another method is chosen.
         """
         unused = () if self.is_grid else GRID_ONLY
-        names = sorted(self._touched.difference(unused))
-        return {name: self.value(name) for name in names}
+        names = self._touched.difference(unused)
+        if not self.is_grid and names.intersection(GRID_NUMBERS):
+            names.add("method")  # such numbers alone would choose the grid
+        return {name: self.value(name) for name in sorted(names)}
 
     @property
     def is_grid(self) -> bool:

@@ -29,7 +29,7 @@ from napari_sam._bridge.training_data import (
     find_layer_pairs,
     images_of_pairs,
 )
-from napari_sam._bridge.training_run import PRESETS, TrainingOrder
+from napari_sam._bridge.training_order import PRESETS, TrainingOrder
 from napari_sam._widgets.model_choice import ModelChoice
 from napari_sam._widgets.section import Section
 from napari_sam.errors import LabelsError, SettingsError

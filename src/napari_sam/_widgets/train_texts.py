@@ -10,7 +10,7 @@ from napari_sam.errors import Cancelled, NapariSamError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from napari_sam._bridge.training_run import Outcome, Prepared
+    from napari_sam._bridge.training_order import Outcome, Prepared
     from napari_sam.training.task import TrainingProgress
 
 SCORES = {"point": "one click", "box": "a box", "corrected": "a click and a correction"}

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import napari
 
     from napari_sam._bridge.model_segmenter import ModelSpec
-    from napari_sam._bridge.training_run import Outcome, Prepared
+    from napari_sam._bridge.training_order import Outcome, Prepared
     from napari_sam.training.task import TrainingProgress
 
 _PARTS = 1000  # of the progress bar

@@ -121,7 +121,7 @@ class Segmenter(Protocol):
         ...
 
     @property
-    def auto_defaults(self) -> Mapping[str, float]:
+    def auto_defaults(self) -> Mapping[str, Any]:
         """Settings of the automatic mode that this model was tuned for."""
         ...
 

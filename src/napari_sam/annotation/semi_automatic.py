@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from psygnal import Signal
@@ -66,7 +66,7 @@ class Advance:
 
 
 def loosened(
-    settings: Mapping[str, float], defaults: Mapping[str, float]
+    settings: Mapping[str, Any], defaults: Mapping[str, Any]
 ) -> dict[str, float]:
     """Lower the thresholds of an automatic run, so that there is something to filter.
 
@@ -87,7 +87,7 @@ def loosened(
     return {**low, **settings}
 
 
-def sure_thresholds(defaults: Mapping[str, float]) -> tuple[float, float]:
+def sure_thresholds(defaults: Mapping[str, Any]) -> tuple[float, float]:
     """Predicted IoU and stability from which on the automatic mode keeps a mask."""
     return (
         float(defaults.get("pred_iou_thresh", MIN_IOU)),

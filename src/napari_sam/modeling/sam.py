@@ -82,7 +82,7 @@ class Sam(nn.Module):
         name: str,
         pixel_mean: Sequence[float] = PIXEL_MEAN,
         pixel_std: Sequence[float] = PIXEL_STD,
-        auto_defaults: Mapping[str, float] = MappingProxyType({}),
+        auto_defaults: Mapping[str, Any] = MappingProxyType({}),
         object_head: ObjectHead | None = None,
         min_object_px: float | None = None,
     ) -> None:

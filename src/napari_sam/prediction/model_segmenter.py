@@ -50,7 +50,7 @@ class ModelSegmenter:
         return str(self._model.name)
 
     @property
-    def auto_defaults(self) -> Mapping[str, float]:
+    def auto_defaults(self) -> Mapping[str, Any]:
         """Settings of the automatic mode that this model was tuned for."""
         return self._model.auto_defaults
 

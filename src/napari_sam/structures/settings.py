@@ -16,6 +16,9 @@ from napari_sam.structures.candidates import OUTPUT_MODES, OutputMode
 Method = Literal["grid", "fast", "fastest"]
 METHODS: tuple[Method, ...] = ("grid", "fast", "fastest")
 
+GRID_NUMBERS = ("points_per_side", "point_grids", "crop_n_layers")
+"""Settings that say how the method "grid" is to be done."""
+
 _PointGrid = tuple[tuple[float, float], ...]
 
 
@@ -96,6 +99,25 @@ class AutoSettings(_Settings):
     output_mode : {"binary_mask", "uncompressed_rle", "coco_rle"}
         Form of ``segmentation`` when records are written as dictionaries.
     """
+
+    @classmethod
+    def from_defaults(cls, *layers: Mapping[str, Any]) -> Self:
+        """Build settings from mappings; a later one wins over an earlier one.
+
+        Who gives the numbers of a grid and no method means the grid, whatever the model
+        would do by itself. Otherwise as for all settings.
+
+        Parameters
+        ----------
+        *layers : mapping of str
+            For instance a model's own defaults, then the user's choice.
+
+        Raises
+        ------
+        SettingsError
+            If a name is unknown or a value is out of range.
+        """
+        return super().from_defaults(*(_with_method(layer) for layer in layers))
 
     method: Method = "grid"
     points_per_side: int | None = 32
@@ -295,3 +317,9 @@ def _range(low: float, high: float) -> str:
     if math.isinf(low):
         return "a finite number"
     return f"{low:g} or more" if math.isinf(high) else f"from {low:g} to {high:g}"
+
+
+def _with_method(layer: Mapping[str, Any]) -> dict[str, Any]:
+    """Name the method in settings that only make sense with it."""
+    means_grid = any(layer.get(name) for name in GRID_NUMBERS)
+    return {"method": "grid"} | dict(layer) if means_grid else dict(layer)
