@@ -83,6 +83,70 @@ def test_gain_over_an_earlier_report(run, mini, folders, tmp_path):
     assert "bootstrap over objects" in outcome.out
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"settings": {"min_area_px": 7}}, "differ in min_area_px: 7 and 25"),
+        ({"images": [{"name": "elsewhere"}]}, "no image in common"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_before_the_work(
+    run, mini, folders, tmp_path, change, words
+):
+    words_of_run = ("evaluate", *folders, *mini, "--mode=box", "--limit=1")
+    assert run(*words_of_run, "--json", tmp_path / "a.json").code == 0
+    earlier = json.loads((tmp_path / "a.json").read_text())
+    (tmp_path / "a.json").write_text(json.dumps(earlier | change))
+    outcome = run(*words_of_run, "--compare", tmp_path / "a.json")
+    assert outcome.code == 2
+    assert words in outcome.err
+    assert outcome.out == ""  # not even the model was loaded
+
+
+def test_planes_of_a_stack_may_be_compared():
+    from napari_sam.evaluation.comparison import check_comparable
+    from napari_sam.evaluation.settings import EvaluationSettings
+
+    settings = EvaluationSettings()
+    before = {"settings": settings.to_dict(), "images": [{"name": "stack[z=0]"}]}
+    check_comparable(before, settings, ["stack"])
+
+
+def test_an_early_end_without_shared_images_keeps_what_is_measured(
+    run, mini, folders, tmp_path, monkeypatch
+):
+    """Of the earlier report's images none was reached; the minutes' saves, too."""
+    words = ("evaluate", *folders, *mini, "--mode=box")
+    only_two = ("--names-from", f"{tmp_path / 'splits.json'}:blobs/val")
+    assert run(*words, *only_two, "--json", tmp_path / "a.json").code == 0
+    monkeypatch.setattr("napari_sam._cli.evaluate._KEPT_EVERY_S", 0.0)
+    monkeypatch.setattr(
+        "napari_sam._cli.labelled_images.read_pair", _ending_with(KeyboardInterrupt())
+    )
+    outcome = run(
+        *(*words, "--compare", tmp_path / "a.json", "--json", tmp_path / "b.json")
+    )
+    assert outcome.code == 130, outcome.err
+    found = json.loads((tmp_path / "b.json").read_text())
+    assert [image["name"] for image in found["images"]] == ["one", "three"]
+    assert "Nothing measured so far" in outcome.err
+
+
+def test_files_are_written_before_the_text(run, mini, folders, tmp_path, monkeypatch):
+    def fail(_):
+        msg = "no text"
+        raise LabelsError(msg)
+
+    monkeypatch.setattr("napari_sam.evaluation.report.Report.format", fail)
+    outcome = run(
+        *("evaluate", *folders, *mini, "--mode=box", "--limit=1"),
+        *("--json", tmp_path / "a.json", "--csv", tmp_path / "a.csv"),
+    )
+    assert outcome.code == 2
+    assert (tmp_path / "a.csv").exists()
+    assert json.loads((tmp_path / "a.json").read_text())["is_complete"]
+
+
 def _ending_with(error: BaseException):
     """Make reading the second file end with an error."""
     from napari_sam._cli import labelled_images

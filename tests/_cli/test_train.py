@@ -7,6 +7,7 @@ import csv
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -26,7 +27,7 @@ MINI = Path(__file__).parents[1] / "data" / "parity" / "mini.safetensors"
 
 
 def draw(folder, n, seed=0):
-    """Write pairs of pictures with bright squares and their labels."""
+    """Write pairs of pictures with dark squares, new to the tiny model, and labels."""
     for part in ("images", "labels"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     for i in range(n):
@@ -36,7 +37,7 @@ def draw(folder, n, seed=0):
             y, x = 4 + 22 * (number // 3), 5 + 30 * (number % 2)
             y0, x0 = y + rng.integers(0, 6), x + rng.integers(0, 6)
             labels[y0 : y0 + 12, x0 : x0 + 14] = number
-        pixels = np.where(labels > 0, 180, 40) + rng.normal(0, 8, labels.shape)
+        pixels = np.where(labels > 0, 70, 170) + rng.normal(0, 8, labels.shape)
         Image.fromarray(pixels.astype(np.uint8)).save(folder / "images" / f"p{i}.png")
         Image.fromarray(labels).save(folder / "labels" / f"p{i}.png")
 
@@ -44,7 +45,7 @@ def draw(folder, n, seed=0):
 PAIRS = "images = 'images'\nlabels = 'labels'"
 
 
-def write(folder, steps=2, more="", every=2, data=PAIRS):
+def write(folder, steps=2, more="", every=2, data=PAIRS, lr=1e-3):
     path = folder / "squares.toml"
     path.write_text(
         f"""
@@ -56,7 +57,11 @@ def write(folder, steps=2, more="", every=2, data=PAIRS):
         [training.prompts]
         point_rounds = 1
         objects_per_image = 2
+        [training.optimiser]
+        lr = {lr}
+        warmup_steps = 0
         [training.loop]
+        ema_decay = 0.0
         total_steps = {steps}
         eval_every = {every}
         patience = 0
@@ -165,16 +170,30 @@ def test_ctrl_c_keeps_the_run_and_says_how_to_go_on(run, config, tmp_path, monke
         return whole(*words, progress=show, **more)
 
     monkeypatch.setattr(fine_tuning, "fine_tune", interrupted)
-    outcome = run("train", config, "--out", tmp_path / "here", "--device=cpu")
+    folder = tmp_path / "over there"
+    options = ("--budget=9m", "--name=mine", "--device=cpu")
+    outcome = run("train", config, "--out", folder, *options)
     assert outcome.code == 130
     assert "Stopping after this step" in outcome.err
-    assert f"train {config} --resume --out {tmp_path / 'here'}" in outcome.err
-    assert "squares" not in list_models()
+    (again,) = re.findall("Go on with: (.*)", outcome.err)
+    words = ["napari-sam", "train", str(config), "--resume", f"--out={folder}"]
+    assert shlex.split(again) == [*words, *options]
+    assert not {"squares", "mine"} & set(list_models())
     assert signal.getsignal(signal.SIGINT) is before
-    assert (tmp_path / "here" / "state.pt").exists()
-    best = tmp_path / "here" / "best.safetensors"
+    assert (folder / "state.pt").exists()
+    best = folder / "best.safetensors"
     assert str(best) in outcome.err
     assert napari_sam.load_model(checkpoint=best, device="cpu").image_size == 256
+
+
+def test_weights_that_did_not_get_better_are_not_kept(run, config, tmp_path):
+    write(tmp_path, lr=1e-9)
+    outcome = run("train", config, "--device=cpu")
+    assert outcome.code == 0, outcome.err
+    assert "did not get better, so nothing was kept" in outcome.out
+    assert "'mini' stays the model" in outcome.out
+    assert "squares" not in list_models()
+    assert not (tmp_path / "squares_run" / "card.json").exists()
 
 
 def test_ctrl_c_while_the_images_are_looked_at(run, config, monkeypatch):

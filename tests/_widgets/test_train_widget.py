@@ -296,6 +296,26 @@ def test_covered_panel_goes_on_and_tells(pairs, widget, ended, monkeypatch):
     assert widget.use.isVisible()
 
 
+def test_covered_panel_does_not_look_at_the_models_again_and_again(
+    pairs, widget, ended, wait, monkeypatch
+):
+    """What reads every card is not done in each of five reports a second."""
+    widget.settings.steps.setValue(100_000)
+    press(widget.train)
+    wait(lambda: len(widget.loss.points["loss"]) > 1)
+    assert not widget._charts.isHidden()
+    widget.parent().hide()
+    looks = []
+    monkeypatch.setattr(widget, "_show_state", lambda *_: looks.append(1))
+    before = len(widget.loss.points["loss"])
+    wait(lambda: len(widget.loss.points["loss"]) > before + 2)
+    assert looks == []
+    monkeypatch.undo()
+    widget.parent().show()
+    press(widget.stop)
+    ended()
+
+
 def test_closing_the_viewer_stops_and_keeps_the_best(viewer, pairs, widget, wait):
     widget.settings.steps.setValue(100_000)
     widget.settings.recipe_changes = FAST | {"loop": {"ema_decay": 0, "eval_every": 5}}

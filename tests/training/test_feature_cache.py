@@ -85,6 +85,15 @@ def test_other_weights_do_not_read_these_files(
     assert len(encodings) == 2
 
 
+def test_another_precision_does_not_read_these_files(
+    tiny, frame, tmp_path, encodings
+) -> None:
+    for dtype in (torch.float32, torch.bfloat16, torch.float32):
+        FeatureCache(tiny, tmp_path, GIGABYTE, dtype).get(0, lambda: frame)
+    assert len(encodings) == 2
+    assert len(list((tmp_path / "features").iterdir())) == 2
+
+
 def test_the_disk_is_bounded_and_may_be_full(
     tiny, frame, tmp_path, monkeypatch, caplog
 ) -> None:

@@ -20,11 +20,18 @@ from napari_sam.errors import (
     ModelTypeError,
     SettingsError,
 )
+from napari_sam.modeling.object_head import BOUNDARY, FOREGROUND
 from napari_sam.modeling.registry import build_model
-from napari_sam.training.fine_tuning import choose_parts, fine_tune
+from napari_sam.training import prompt_task
+from napari_sam.training.dataset import LabelledImage
+from napari_sam.training.fine_tuning import TrainingResult, choose_parts, fine_tune
 from napari_sam.training.loop import STATE_FILE
 from napari_sam.training.presets import recipe_from
+from napari_sam.training.prompt_task import PromptTask
 from napari_sam.training.recipe import Recipe, Trained
+from napari_sam.training.samples import find_samples
+from napari_sam.training.sources import from_arrays
+from napari_sam.training.splitting import split_samples
 from napari_sam.weights.load import load_checkpoint
 
 FAST = {
@@ -118,6 +125,59 @@ def test_resumed_equals_uninterrupted_bit_for_bit(
     assert second.scores_before == whole.scores_before
 
 
+class Asked(threading.Event):
+    """Counts how often it is asked, and is set from some question on."""
+
+    def __init__(self, sets_at: int = 10**9) -> None:
+        super().__init__()
+        self.questions, self.sets_at = 0, sets_at
+
+    def is_set(self) -> bool:
+        self.questions += 1
+        return self.questions >= self.sets_at
+
+
+def test_a_stop_holds_within_an_evaluation(tiny, scene, tmp_path) -> None:
+    scenes = [dataclasses.replace(scene, name=str(i)) for i in range(4)]
+    result = fine_tune(tiny, [scene], scenes, recipe(), tmp_path, cancel=Asked(3))
+    assert (result.ended, result.steps, result.scores_before) == ("cancelled", 0, {})
+    assert not result.is_better
+    assert not result.weights.exists()
+    assert not tiny.training
+    assert (tmp_path / STATE_FILE).exists()
+    asked = Asked()
+    result = fine_tune(tiny, [scene], scenes, recipe(), tmp_path, cancel=asked)
+    assert (result.ended, result.steps) == ("steps", 3)
+    # before each of 3 steps and the end, and each of 4 views in 3 evaluations
+    assert asked.questions == 3 + 1 + 3 * 4
+
+
+def test_weights_are_better_only_if_this_part_of_the_run_found_them() -> None:
+    def is_better(best_step: int, began_at: int) -> bool:
+        path = Path("x")
+        return TrainingResult(
+            path, path, {}, {}, best_step, 90, 1.0, "steps", began_at
+        ).is_better
+
+    assert is_better(best_step=5, began_at=0)
+    assert not is_better(best_step=0, began_at=0)
+    assert not is_better(best_step=40, began_at=40)
+    assert not is_better(best_step=30, began_at=40)
+    assert is_better(best_step=41, began_at=40)
+
+
+def test_a_part_that_goes_on_knows_where_it_began(tiny, scene, tmp_path) -> None:
+    start = copied(tiny.state_dict())
+    first = fine_tune(tiny, [scene], [], recipe(), tmp_path)
+    assert (first.began_at, first.best_step, first.is_better) == (0, 3, True)
+    tiny.load_state_dict(start)
+    second = fine_tune(tiny, [scene], [], recipe(total_steps=5), tmp_path)
+    assert (second.began_at, second.best_step, second.is_better) == (3, 5, True)
+    tiny.load_state_dict(start)
+    third = fine_tune(tiny, [scene], [], recipe(total_steps=5), tmp_path)
+    assert (third.began_at, third.is_better) == (5, False)
+
+
 def test_kept_embeddings_equal_those_made_anew(tiny, scene, tmp_path) -> None:
     start = copied(tiny.state_dict())
     chosen = recipe("fine-tune-decoder")
@@ -182,6 +242,53 @@ def test_one_object_only_is_enough(tiny, scene, tmp_path) -> None:
     single = dataclasses.replace(scene, labels=(scene.labels == 2).astype(np.int32))
     result = fine_tune(tiny, [single], [single], recipe(), tmp_path)
     assert result.scores["objects"] == 1
+
+
+def test_small_objects_train_and_validate_when_they_are_let_count(
+    tiny, tmp_path
+) -> None:
+    labels = np.zeros((64, 64), np.int32)
+    for number in range(9):
+        y, x = 8 + 20 * (number // 3), 8 + 20 * (number % 3)
+        labels[y : y + 4, x : x + 4] = number + 1
+    pixels = np.where(labels > 0, 200, 40).astype(np.uint8)
+    images = [from_arrays(pixels, labels, name=name) for name in "ab"]
+    samples = find_samples(images, min_area=9)
+    split = split_samples(samples, share=0.5, min_area=9)
+    small = recipe_from({**FAST, "prompts": {**FAST["prompts"], "min_object_px": 2}})
+    result = fine_tune(tiny, split.train, split.validation, small, tmp_path)
+    assert result.scores["objects"] == 9
+
+
+@pytest.mark.parametrize("height", [64, 41])
+def test_object_maps_see_no_border_where_the_picture_ends(
+    tiny, tmp_path, monkeypatch, height
+) -> None:
+    labels = np.zeros((height, 64), np.int32)
+    labels[20:, 20:] = 1
+    pixels = np.where(labels > 0, 200, 40).astype(np.uint8)
+    image = LabelledImage("corner", "x", pixels, labels)
+    plain = recipe_from({**FAST, "frames": {"flips": False, "usual_share": 1.0}})
+    choose_parts(tiny, plain.trained)
+    task = PromptTask(tiny, [image], [], plain, tmp_path)
+    seen = []
+
+    def spy(maps, targets):
+        seen.append((maps, targets))
+        return maps.sum()
+
+    monkeypatch.setattr(prompt_task, "object_loss", spy)
+    maps = torch.zeros(1, 3, 32, 32, requires_grad=True)
+    monkeypatch.setattr(tiny, "object_maps", lambda _: maps, raising=False)
+    task.loss(0, np.random.default_rng(0))
+    task.close()
+    ((shown, targets),) = seen
+    rows = height // 2
+    assert shown.shape == targets.shape == (1, 3, rows, 32)
+    inside = (rows - 10, 22)
+    assert targets[0, FOREGROUND].sum() == inside[0] * inside[1]
+    # One or two pixels deep at the top and the left, none at the other sides.
+    assert targets[0, BOUNDARY].sum() == sum(inside) - 1
 
 
 def test_labels_of_another_shape_are_named(tiny, scene, tmp_path) -> None:

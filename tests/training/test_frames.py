@@ -102,6 +102,24 @@ def test_objects_to_score_are_seen_whole(tiny) -> None:
             assert mask.all()
 
 
+def test_the_least_area_to_score_is_chosen(tiny) -> None:
+    image = stepped(32, 64)  # objects of 256 pixels
+    for least, n in ((256, 8), (257, 0)):
+        source = FrameSource([image], tiny, PLAIN, least)
+        assert len(source.objects(0, source.views(0)[0])) == n
+
+
+@pytest.mark.parametrize("height", [1, 31, 32, 33, 64])
+def test_the_size_shown_ends_where_the_labels_end(tiny, height) -> None:
+    labels = np.ones((height, 64), np.int32)
+    image = LabelledImage("x", "x", (labels * 9).astype(np.uint8), labels)
+    source = FrameSource([image], tiny, PLAIN)
+    (frame,) = source.views(0)
+    rows, columns = source.shown_size(frame)
+    assert columns == 32
+    assert rows == max(1, np.count_nonzero(frame.labels[:, 0]))
+
+
 def test_images_without_objects_are_passed_over(tiny, scene) -> None:
     empty = dataclasses.replace(scene, labels=np.zeros_like(scene.labels))
     source = FrameSource([empty], tiny, PLAIN)

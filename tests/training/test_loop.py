@@ -13,7 +13,13 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from napari_sam.errors import CheckpointError, LossError, OutputError, SettingsError
+from napari_sam.errors import (
+    Cancelled,
+    CheckpointError,
+    LossError,
+    OutputError,
+    SettingsError,
+)
 from napari_sam.training.checkpoints import load_state, save_state
 from napari_sam.training.early_stopping import EarlyStopping
 from napari_sam.training.loop import (
@@ -124,6 +130,16 @@ def test_a_killed_run_goes_on_from_its_last_save(tmp_path) -> None:
     assert logs[0] == logs[1]
 
 
+def test_without_its_state_a_run_begins_anew_with_its_log(tmp_path) -> None:
+    run(Fit(), tmp_path / "clean", until=5)
+    run(Fit(), tmp_path / "used")
+    (tmp_path / "used" / STATE_FILE).unlink()
+    training, _ = run(Fit(), tmp_path / "used", until=5)
+    assert training.step == 5
+    logs = [(tmp_path / f / "log.csv").read_text() for f in ("clean", "used")]
+    assert logs[0] == logs[1]
+
+
 def test_randomness_of_others_is_left_alone(tmp_path) -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)
@@ -216,6 +232,41 @@ def test_cancel_keeps_best_weights_and_state(tmp_path) -> None:
     assert reports[-1].total_steps == 12
     training, end = run(Fit(scores=True), tmp_path)
     assert (end, training.step) == ("steps", 12)
+
+
+def stopping(task: Fit, cancel: threading.Event, at: int) -> Fit:
+    """Have the evaluation with that number stopped on the way."""
+    whole, seen = task.evaluate, []
+
+    def evaluate():
+        seen.append(1)
+        if len(seen) == at:
+            cancel.set()
+        if cancel.is_set():
+            msg = "stopped"
+            raise Cancelled(msg)
+        return whole()
+
+    task.evaluate = evaluate
+    return task
+
+
+@pytest.mark.parametrize(("at", "step"), [(1, 0), (2, 4), (3, 8), (4, 12)])
+def test_an_evaluation_that_is_stopped_is_made_when_the_run_goes_on(
+    tmp_path, at, step
+) -> None:
+    run(Fit(scores=True), tmp_path / "whole")
+    cut = tmp_path / "cut"
+    cancel = threading.Event()
+    task = stopping(Fit(scores=True), cancel, at)
+    training, end = run(task, cut, cancel=cancel)
+    assert (end, training.step) == ("cancelled", step)
+    assert (cut / BEST_FILE).exists() == (at > 1)
+    assert bool(training.scores_before) == (at > 1)
+    training, end = run(Fit(scores=True), cut)
+    assert (end, training.step) == ("steps", 12)
+    for file in (BEST_FILE, "log.csv"):
+        assert (cut / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

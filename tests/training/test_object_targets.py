@@ -44,6 +44,37 @@ def test_the_edge_of_the_image_is_no_border() -> None:
     assert depth_inside(labels)[0].tolist() == [3, 2, 1, 0, 0, 0]
 
 
+def test_where_the_image_ends_inside_the_array_is_no_border_either() -> None:
+    labels = np.zeros((5, 6), np.int32)
+    labels[:4, 2:5] = 7
+    is_image = np.zeros((5, 6), bool)
+    is_image[:4, :5] = True
+    maps = object_targets(labels, is_image)
+    cut = object_targets(labels[:4, :5])
+    assert np.array_equal(maps[:, :4, :5], cut)
+    assert not maps[:, 4].any()
+    assert not maps[:, :, 5].any()
+    assert maps[BOUNDARY].sum() == 4  # the left side alone
+    assert object_targets(labels)[BOUNDARY].sum() > 4
+
+
+def test_the_loss_counts_the_image_only() -> None:
+    labels = two_touching()
+    is_image = torch.zeros(1, 7, 10, dtype=torch.bool)
+    is_image[:, :5, :9] = True
+    targets = torch.from_numpy(object_targets(labels, is_image[0].numpy()))[None]
+    logits = torch.randn(1, 3, 7, 10, generator=torch.manual_seed(0))
+    part = (logits[..., :5, :9], targets[..., :5, :9])
+    torch.testing.assert_close(
+        object_loss(logits, targets, is_image), object_loss(*part)
+    )
+    assert foreground_iou(logits, targets, is_image) == foreground_iou(*part)
+    everything = torch.ones_like(is_image)
+    torch.testing.assert_close(
+        object_loss(logits, targets, everything), object_loss(logits, targets)
+    )
+
+
 def test_images_without_objects_or_without_ground() -> None:
     assert not object_targets(np.zeros((4, 4), np.int32)).any()
     full = object_targets(np.ones((4, 4), np.int32))

@@ -68,6 +68,30 @@ def test_small_objects_do_not_count():
     assert sample.labels == {1, 2, 7}
 
 
+def test_too_small_objects_are_background_in_what_is_read():
+    labels = discs(n=2)
+    labels[0, :24] = 7
+    (read,) = SampleSet(find_samples([from_arrays(noise(), labels)]))
+    assert set(np.unique(read.labels)) == {0, 1, 2}
+    found = SampleSet(find_samples([from_arrays(noise(), labels)], min_area=24))
+    assert set(np.unique(found[0].labels)) == {0, 1, 2, 7}
+    assert found.min_area == 24
+
+
+def test_what_is_too_small_is_told_by_the_plane_not_by_the_tile():
+    labels = np.zeros((60, 300), np.uint16)
+    labels[20:30, 10:20] = 1
+    labels[20:30, 98:108] = 2  # 20 pixels of it in the first tile
+    labels[40:44, 98:102] = 3  # 16 pixels, 8 in either tile
+    image = from_arrays(noise((60, 300)), labels)
+    samples = find_samples([image], side=100)
+    assert [sample.labels for sample in samples] == [{1}, {2}]
+    first, second = SampleSet(samples)
+    assert set(np.unique(first.labels)) == {0, 1, 2}
+    assert np.count_nonzero(first.labels == 2) == 20
+    assert set(np.unique(second.labels)) == {0, 2}
+
+
 def test_digest_is_of_what_is_learned_from():
     first = [
         from_arrays(noise(), discs(), name="a"),

@@ -131,6 +131,17 @@ def test_one_image_is_cut_in_halves_without_what_lies_across():
     assert (left.labels == np.where(truth == 2, 0, truth)[:, :30]).all()
 
 
+def test_halves_leave_out_what_is_too_small():
+    truth = labels((2, 2, 10, 10), (2, 40, 10, 48), (20, 5, 23, 8), (20, 50, 23, 53))
+    samples = find_samples([image("only", truth=truth)])
+    split = split_samples(samples)
+    (left,), (right,) = split.train, split.validation
+    assert set(np.unique(left.labels)) == {0, 1}
+    assert set(np.unique(right.labels)) == {0, 2}
+    split = split_samples(find_samples([image("only", truth=truth)], min_area=9))
+    assert split.train.n_objects == 1
+
+
 def test_one_image_is_cut_the_other_way_if_need_be():
     truth = labels((2, 2, 10, 10), (28, 2, 36, 10))
     split = split_samples(find_samples([image("only", truth=truth)]))

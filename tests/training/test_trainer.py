@@ -10,11 +10,15 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from napari_sam.errors import SettingsError
+from napari_sam.modeling.object_head import BOUNDARY
 from napari_sam.modeling.registry import build_model
 from napari_sam.modeling.sam import Sam
+from napari_sam.training import trainer as trainer_module
+from napari_sam.training.checkpoints import load_state, save_state
 from napari_sam.training.config import TrainConfig
-from napari_sam.training.crops import draw_crops
-from napari_sam.training.loop import BEST_FILE, LAST_FILE
+from napari_sam.training.crops import Crop, draw_crops
+from napari_sam.training.loop import BEST_FILE, LAST_FILE, STATE_FILE
 from napari_sam.training.run_log import LOG_FILE
 from napari_sam.training.trainer import CropTask, crop_training
 
@@ -51,6 +55,47 @@ def test_a_second_start_goes_on_where_the_first_stopped(
     assert again.step == 4
     weight = "mask_decoder.coarse.weight"
     assert not torch.equal(other.state_dict()[weight], trained[weight])
+
+
+def test_another_configuration_does_not_go_on(model, images, tmp_path: Path) -> None:
+    crop_training(model, images, tmp_path, QUICK).run(until_step=1)
+    faster = dataclasses.replace(QUICK, lr=1e-2)
+    with pytest.raises(SettingsError, match="another configuration"):
+        crop_training(model, images, tmp_path, faster)
+    with pytest.raises(SettingsError, match="another training images"):
+        crop_training(model, images[:2], tmp_path, QUICK)
+    longer = dataclasses.replace(
+        QUICK, total_steps=30, decay_steps=10, eval_every=5, save_every=3
+    )
+    assert crop_training(model, images, tmp_path, longer).step == 1
+    # States of earlier versions do not say what they are of.
+    state = load_state(tmp_path / STATE_FILE)
+    save_state(tmp_path / STATE_FILE, {**state, "identity": {}})
+    assert crop_training(model, images, tmp_path, faster).step == 1
+    del state["identity"]
+    save_state(tmp_path / STATE_FILE, state)
+    assert crop_training(model, images, tmp_path, faster).step == 1
+
+
+def test_no_border_is_learnt_where_the_image_ends(
+    model, images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = np.zeros((32, 32), np.int32)
+    labels[8:20, 8:20] = 1  # goes on behind the edge of the image
+    is_image = np.zeros((64, 64), bool)
+    is_image[:40, :41] = True
+    crop = Crop(np.full((3, 64, 64), 90, np.float32), labels, is_image)
+    seen = []
+
+    def spy(logits, targets, is_image):
+        seen.append((targets, is_image))
+        return logits.sum()
+
+    monkeypatch.setattr(trainer_module, "object_loss", spy)
+    CropTask(model, images, QUICK).loss_on([crop], 2, np.random.default_rng(0))
+    ((targets, counted),) = seen
+    assert counted[0].sum() == 20 * 20
+    assert targets[0, BOUNDARY].sum() == 12 + 11  # above and to the left
 
 
 def test_the_best_averaged_weights_are_kept(model, images, tmp_path: Path) -> None:

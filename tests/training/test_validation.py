@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from napari_sam.errors import Cancelled
 from napari_sam.training.dataset import LabelledImage
 from napari_sam.training.feature_cache import EncodedFrame
 from napari_sam.training.frames import FrameSource
 from napari_sam.training.recipe import Frames
-from napari_sam.training.validation import Validation
+from napari_sam.training.validation import Validation, _largest_error
 
 PLAIN = Frames()
 
@@ -93,6 +94,44 @@ def test_the_correction_is_in_the_missing_part(tiny, scene) -> None:
     second = model.points[1]  # (4, 2, 2): the first click and the correction
     assert np.array_equal(second[:, 0], model.points[0][:, 0])
     assert (second[:, 1, 1] < second[:, 0, 1]).all()  # the upper half was missing
+
+
+def test_the_correction_goes_to_the_deepest_error_not_to_the_largest() -> None:
+    """A long thin surplus has more pixels than the square hole, but is less deep."""
+    wanted, predicted = np.zeros((2, 32, 32), bool)
+    wanted[4:13, 4:13] = True
+    predicted[4:13, 4:13] = True
+    predicted[6:11, 6:11] = False  # 25 pixels missing around (8, 8)
+    predicted[20:22, 2:30] = True  # 56 pixels too many
+    assert _largest_error(predicted, wanted, 2.0) == (16.5, 16.5, 1.0)
+    predicted[6:11, 6:11] = True
+    _, y, label = _largest_error(predicted, wanted, 2.0)
+    assert (y, label) == (40.5, 0.0)
+    # nothing is wrong: a click in the middle of the object
+    assert _largest_error(wanted, wanted, 1.0) == (8.0, 8.0, 1.0)
+
+
+def test_every_view_is_asked_for_before(tiny, scene) -> None:
+    images = [dataclasses.replace(scene, name=str(i)) for i in range(3)]
+    validation = Validation(FrameSource(images, tiny, PLAIN), 100)
+    seen = []
+
+    def encode(key, frame):
+        seen.append(key)
+        return EncodedFrame(frame, SimpleNamespace(embedding=torch.zeros(1)))
+
+    def check():
+        if len(seen) == 2:
+            msg = "stopped"
+            raise Cancelled(msg)
+
+    class Any(Scripted):
+        def decode(self, features, at, kind):
+            return torch.zeros(len(at), 4, 32, 32), torch.zeros(len(at), 4)
+
+    with pytest.raises(Cancelled):
+        validation.score(Any(np.zeros((32, 32), int)), encode, check)
+    assert len(seen) == 2
 
 
 def test_objects_are_chosen_evenly_over_images(tiny, scene) -> None:

@@ -230,7 +230,7 @@ class TrainingRun:
             cancel=self._stop,
         )
         name = ""
-        if result.best_step > 0:
+        if result.is_better:
             row = keep_model(
                 result,
                 parent=prepared.parent,

@@ -123,7 +123,11 @@ def evaluate(
     files = EvaluationFiles(csv=csv, objects=objects_csv, json=json, html=html)
     files.check()
     from napari_sam.evaluation.cases import WorstCases
-    from napari_sam.evaluation.comparison import read_report
+    from napari_sam.evaluation.comparison import (
+        check_comparable,
+        has_shared_images,
+        read_report,
+    )
     from napari_sam.evaluation.protocol import measure_images
     from napari_sam.evaluation.report import Report
     from napari_sam.evaluation.settings import (
@@ -144,23 +148,29 @@ def evaluate(
     )
     groups = _groups(index, group_by or [], pairs)
     earlier = None if compare is None else read_report(compare)
+    if earlier is not None:
+        check_comparable(earlier, settings, [pair.name for pair in pairs])
     sam = open_model(model, checkpoint, device, precision)
     typer.echo(describe_model(sam))
     cases = WorstCases() if html is not None else None
 
-    def report(some: tuple["ImageScores", ...], *, is_complete: bool = False) -> Report:
-        return Report.of_model(
-            sam, some, settings, is_complete=is_complete, earlier=earlier
-        )
+    def keep(some: tuple["ImageScores", ...]) -> None:
+        files.write_data(Report.of_model(sam, some, settings, is_complete=False))
 
     with progress_bar() as bar:
         task = bar.add_task("Images", total=len(pairs))
         examples = read_examples(pairs, axes, bar, task)
         scores = measure_images(examples, sam, settings, groups=groups, cases=cases)
-        found, stop = _collect(scores, lambda some: files.write_data(report(some)))
-    final = report(found, is_complete=stop is None)
-    typer.echo(final.format())
+        found, stop = _collect(scores, keep)
+    names = [one.name for one in found]
+    if earlier is not None and not has_shared_images(earlier, names):
+        typer.echo("Nothing measured so far is in the earlier report.", err=True)
+        earlier = None  # what was measured is written all the same
+    final = Report.of_model(
+        sam, found, settings, is_complete=stop is None, earlier=earlier
+    )
     files.write(final, cases.all() if cases is not None else [])
+    typer.echo(final.format())
     end_early(stop, len(found), len(pairs))
 
 

@@ -3,6 +3,7 @@
 
 import dataclasses
 import re
+import shlex
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from napari_sam.training.task import TrainingProgress
 
 STATE_NAME = "state.pt"
+_ANY_DEVICE = "auto"
 _NUMBER = r"(\d+(?:\.\d+)?)"
 _DURATION = re.compile(f"(?:{_NUMBER}h)?(?:{_NUMBER}m)?(?:{_NUMBER}s?)?")
 
@@ -62,7 +64,7 @@ def train(
         str | None,
         typer.Option(help="What to call the trained model.", metavar="NAME"),
     ] = None,
-    device: DeviceOption = "auto",
+    device: DeviceOption = _ANY_DEVICE,
 ) -> None:
     """Tune a model on images with labels.
 
@@ -111,7 +113,8 @@ def train(
             side=data.tile,
         )
         _tell_split(split)
-        _run(settings, split, folder, device, cancel, _again(config, out))
+        again = _again(config, out, budget, name, device)
+        _run(settings, split, folder, device, cancel, again)
 
 
 def parse_duration(text: str) -> float:
@@ -173,9 +176,21 @@ def _check_folder(folder: Path, *, resume: bool) -> None:
     check_writable(folder)
 
 
-def _again(config: Path, out: Path | None) -> str:
-    where = "" if out is None else f" --out {out}"
-    return f"napari-sam train {config} --resume{where}"
+def _again(
+    config: Path, out: Path | None, budget: str | None, name: str | None, device: str
+) -> str:
+    """Return the command that goes on with this run, ready to be pasted."""
+    words = ["napari-sam", "train", str(config), "--resume"]
+    # Like --budget=15m: a value may begin with a dash.
+    for option, value in (
+        ("out", out),
+        ("budget", budget),
+        ("name", name),
+        ("device", None if device == _ANY_DEVICE else device),
+    ):
+        if value is not None:
+            words.append(f"--{option}={value}")
+    return shlex.join(words)
 
 
 @contextmanager
@@ -247,6 +262,9 @@ def _run(
         typer.echo(f"Stopped at step {result.steps}. {kept}.", err=True)
         typer.echo(f"Go on with: {again}", err=True)
         raise typer.Exit(STOPPED)
+    if not result.is_better:
+        _tell_no_gain(result, parent.name)
+        return
     row = keep_model(result, parent=parent, split=split, config=settings, device=place)
     typer.echo(f"The model {row.name!r} is one of yours now: --model {row.name}")
     typer.echo(f"Card: {result.weights.with_name('card.md')}")
@@ -271,6 +289,18 @@ def _shown_progress() -> Iterator[Callable[["TrainingProgress"], None]]:
                 typer.echo(f"step {now.step}: {scores}")
 
         yield show
+
+
+def _tell_no_gain(result: "TrainingResult", start: str) -> None:
+    text = "It did not get better, so nothing was kept"
+    if result.best_step:
+        text += (
+            f" anew: step {result.best_step} of an earlier part of the run stays the "
+            f"best, in {result.weights}."
+        )
+    else:
+        text += f", and {start!r} stays the model."
+    typer.echo(f"{text} More masks, of several images, help more than more time.")
 
 
 def _tell_scores(result: "TrainingResult") -> None:

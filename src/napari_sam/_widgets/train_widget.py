@@ -214,7 +214,7 @@ class TrainWidget(Dock):
             self.examples.show_examples(now.examples)
         if not self.run.is_stopping:
             self.message.setText(progress_text(now))
-        if not self._charts.isVisible():
+        if self._charts.isHidden():  # not isVisible: the panel may be covered
             self._show_state()
 
     def _follow_outcome(self, outcome: Outcome) -> None:

@@ -18,7 +18,7 @@ from napari_sam.evaluation.scores import CORRECTION_LABELS, LOW_IS_GOOD, PROMPT_
 from napari_sam.evaluation.summary import plain_score
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -41,6 +41,8 @@ _DECISIVE = (
 )
 """Settings that change scores of the same name."""
 
+_NOTHING_SHARED = "The two reports have no image in common. Compare the same images."
+
 
 def read_report(path: Path) -> dict[str, Any]:
     """Read a report that `napari-sam evaluate --json` wrote.
@@ -60,6 +62,38 @@ def read_report(path: Path) -> dict[str, Any]:
         msg = f"{path} is no report of version {VERSION} that `evaluate --json` wrote."
         raise SettingsError(msg)
     return dict(found)
+
+
+def check_comparable(
+    before: Mapping[str, Any], settings: EvaluationSettings, files: Iterable[str]
+) -> None:
+    """Refuse before the work what `compare` would refuse after it.
+
+    Parameters
+    ----------
+    before : mapping
+        The earlier report.
+    settings : EvaluationSettings
+        How the other model is about to be measured.
+    files : iterable of str
+        Names of the images that are about to be read; the planes of a stack are called
+        ``name[z=0]`` in reports.
+
+    Raises
+    ------
+    SettingsError
+        If the two have no image in common, or are measured differently.
+    """
+    _check_alike(before, settings.to_dict())
+    measured = {image["name"] for image in before["images"]}
+    measured |= {name.rpartition("[")[0] for name in measured}
+    if measured.isdisjoint(files):
+        raise SettingsError(_NOTHING_SHARED)
+
+
+def has_shared_images(before: Mapping[str, Any], names: Iterable[str]) -> bool:
+    """Tell whether an earlier report has one of these images, or planes of stacks."""
+    return not {image["name"] for image in before["images"]}.isdisjoint(names)
 
 
 def compare(
@@ -86,7 +120,7 @@ def compare(
     SettingsError
         If the reports have no image in common, or were measured differently.
     """
-    _check_alike(before, after)
+    _check_alike(before, after["settings"])
     earlier = {image["name"]: image for image in before["images"]}
     pairs: Pairs = [
         (earlier[image["name"]], image)
@@ -94,8 +128,7 @@ def compare(
         if image["name"] in earlier
     ]
     if not pairs:
-        msg = "The two reports have no image in common. Compare the same images."
-        raise SettingsError(msg)
+        raise SettingsError(_NOTHING_SHARED)
     draw = Bootstrap(
         settings.resamples, settings.level, settings.seed, settings.resampled
     )
@@ -116,10 +149,10 @@ def _labels(whole: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
-def _check_alike(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+def _check_alike(before: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
     """Refuse to compare what was measured in another way."""
     for name in _DECISIVE:
-        values = before["settings"].get(name), after["settings"].get(name)
+        values = before["settings"].get(name), settings.get(name)
         if values[0] != values[1]:
             msg = (
                 f"The two evaluations differ in {name}: {values[0]} and {values[1]}. "

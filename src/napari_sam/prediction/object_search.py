@@ -39,9 +39,9 @@ if TYPE_CHECKING:
 
     OpenPicture = Callable[[HalfOpenBox], ObjectDecoder]
 
-MAGNIFIED_SHARE = 0.8
+MAGNIFIED_SHARE = 0.5
 """Pictures are searched enlarged if their objects' median size is below this share of
-the size from which on a model answers prompts well (19 pixels of 24 for the embedded
+the size from which on a model answers prompts well (12 pixels of 24 for the embedded
 model). Chosen on development images: below, tiny objects are lost; above, larger ones
 are cut into pieces."""
 

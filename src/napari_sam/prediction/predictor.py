@@ -27,6 +27,7 @@ from napari_sam.prediction.logit_windows import LogitWindows, sample_boxes
 from napari_sam.prediction.mask_inputs import LogitOrigins
 from napari_sam.prediction.prompt_batch import PromptBatch, place_prompts
 from napari_sam.prediction.transforms import FrameTransform
+from napari_sam.prediction.whole_masks import whole_masks
 from napari_sam.prediction.window_masks import WindowMasks
 from napari_sam.structures.arrays import Plane, RgbPlane
 from napari_sam.structures.candidates import Candidates
@@ -347,7 +348,7 @@ class SamPredictor:
         def answer_part(start: int, stop: int) -> list[Candidates]:
             def work() -> list[Candidates]:
                 decoded = self.decode(embedding, batch.part(start, stop))
-                return self._to_candidates(embedding, decoded, outputs)
+                return whole_masks(self, embedding, decoded, outputs)
 
             return self.answering(embedding, stop - start, work)
 
@@ -355,23 +356,6 @@ class SamPredictor:
         for _, part in in_batches(answer_part, batch.n_prompts, self.batch_size):
             candidates.extend(part)
         return candidates
-
-    def _to_candidates(
-        self, embedding: ImageEmbedding, decoded: Decoded, outputs: slice
-    ) -> list[Candidates]:
-        """Enlarge the wanted outputs of every prompt."""
-        logits = decoded.logits[:, outputs]  # (B, n, a, b)
-        n_prompts, n_masks = logits.shape[:2]
-        size = embedding.original_size
-        masks = np.zeros((n_prompts, n_masks, *size), dtype=np.bool_)
-        windows = self.mask_windows(embedding, logits.flatten(0, 1))
-        for mask, found in zip(masks.reshape(-1, *size), windows, strict=True):
-            y0, x0, y1, x1 = found.box
-            mask[y0:y1, x0:x1] = found.crop
-        # Copies: views would keep the other outputs of a whole batch alive.
-        low_res = np.array(logits.cpu().numpy())
-        iou = np.array(decoded.predicted_iou[:, outputs].cpu().numpy())
-        return [Candidates(masks[i], iou[i], low_res[i]) for i in range(n_prompts)]
 
     def mask_windows(
         self, embedding: ImageEmbedding, logits: Tensor

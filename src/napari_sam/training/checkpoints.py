@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from napari_sam.errors import CheckpointError, OutputError
+from napari_sam.errors import CheckpointError, OutputError, SettingsError
 from napari_sam.io.atomic import written_atomically
 
 if TYPE_CHECKING:
@@ -59,6 +59,25 @@ def load_state(source: Path | BinaryIO) -> dict[str, Any]:
         msg = f"{source} holds a {type(state).__name__}, not the state of a run."
         raise CheckpointError(msg)
     return state
+
+
+def check_identity(
+    source: Path, saved: Mapping[str, str], wanted: Mapping[str, str]
+) -> None:
+    """Refuse the state of another run; what it does not tell is taken as the same.
+
+    Raises
+    ------
+    SettingsError
+        If the two differ in something that both name.
+    """
+    for key, value in wanted.items():
+        if key in saved and saved[key] != value:
+            msg = (
+                f"{source.parent} holds a run with another {key}. Go on with the same, "
+                f"choose another folder, or delete {source.name} to start anew."
+            )
+            raise SettingsError(msg)
 
 
 def export_weights(

@@ -54,13 +54,21 @@ class FeatureCache:
         Files lie in a folder of their own inside.
     max_disk_bytes : int
         What does not fit is encoded again when it has left the memory.
+    dtype : torch.dtype
+        Precision that the encoder computes in.
     """
 
-    def __init__(self, model: Sam, folder: Path, max_disk_bytes: int) -> None:
+    def __init__(
+        self,
+        model: Sam,
+        folder: Path,
+        max_disk_bytes: int,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
         self._model = model
         self._folder = folder / FOLDER
         self._kept: LruCache[EncodedFrame | None] = LruCache(1 << 20, MEMORY_BYTES)
-        self._encoder = weights_digest(model.image_encoder)
+        self._encoder = f"{weights_digest(model.image_encoder)} {dtype}"
         old = self._folder.glob("*.safetensors") if self._folder.exists() else ()
         self._disk_left = max_disk_bytes - sum(file.stat().st_size for file in old)
 

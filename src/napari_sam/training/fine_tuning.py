@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 import torch
 from safetensors.torch import load_file
 
-from napari_sam.errors import SettingsError
+from napari_sam.errors import Cancelled, SettingsError
 from napari_sam.prediction.embedding_checks import check_model
 from napari_sam.training.feature_cache import weights_digest
+from napari_sam.training.frame_decoder import mixed_precision
 from napari_sam.training.loop import BEST_FILE, End, TrainingLoop
-from napari_sam.training.lora import add_lora, merge_lora
+from napari_sam.training.lora import add_lora, merge_lora, merged_lora
 from napari_sam.training.prompt_task import PromptTask
 from napari_sam.training.run_log import LOG_FILE
 from napari_sam.weights.infer import build_for
@@ -64,6 +65,8 @@ class TrainingResult:
         Wall time, over all parts of a resumed run.
     ended : str
         ``"steps"``, ``"budget"``, ``"early"`` or ``"cancelled"``.
+    began_at : int
+        Step from which this part of the run went on; 0 if it was the first.
     """
 
     weights: Path
@@ -74,6 +77,15 @@ class TrainingResult:
     steps: int
     seconds: float
     ended: End
+    began_at: int = 0
+
+    @property
+    def is_better(self) -> bool:
+        """Whether this part of the run found weights that are worth keeping.
+
+        Otherwise the best are those that it began with, or still older ones.
+        """
+        return self.best_step > self.began_at
 
 
 def fine_tune(
@@ -106,7 +118,9 @@ def fine_tune(
         Called with a `TrainingProgress` a few times a second, and after each
         evaluation with scores and examples, in this thread.
     cancel : threading.Event, optional
-        When set, the run ends after the step; best weights and state are kept.
+        When set, the run ends after the step, or within an evaluation, which then is
+        dropped; best weights and state are kept. It is asked before each step and
+        before each view of an evaluation, and may take its time to answer.
     metadata : mapping of str, optional
         Written into the weights file beside our own entries.
 
@@ -145,7 +159,8 @@ def fine_tune(
     end: End | None = None
     try:
         choose_parts(model, recipe.trained, recipe.loop.seed)
-        task = PromptTask(model, train_images, validation_images, recipe, folder)
+        task = _StoppableTask(model, train_images, validation_images, recipe, folder)
+        task.cancel = cancel
         loop = TrainingLoop(
             task,
             folder,
@@ -156,6 +171,7 @@ def fine_tune(
             progress=_with_examples(progress, task),
             cancel=cancel,
         )
+        began_at = loop.step
         end = loop.run()
     finally:
         if task is not None:
@@ -171,7 +187,28 @@ def fine_tune(
         steps=loop.step,
         seconds=loop.seconds,
         ended=end,
+        began_at=began_at,
     )
+
+
+class _StoppableTask(PromptTask):
+    """Asks before each view of an evaluation whether to go on."""
+
+    cancel: Event | None = None
+
+    def evaluate(self) -> Metrics:
+        if self._validation is None:
+            return {}
+        with merged_lora(self.model), mixed_precision(self.model, self._dtype):
+            scores, self.examples = self._validation.score(
+                self.model, self._encode, self._check
+            )
+        return scores
+
+    def _check(self) -> None:
+        if self.cancel is not None and self.cancel.is_set():
+            msg = "The training was stopped in an evaluation."
+            raise Cancelled(msg)
 
 
 def choose_parts(model: Sam, trained: Trained, seed: int = 0) -> None:

@@ -9,6 +9,7 @@ the mask logits.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from napari_sam.prediction.regions import Regions
 from napari_sam.prediction.shown_pixels import ShownPixels
 from napari_sam.structures.lru_cache import LruCache
 from napari_sam.training.looks import vary_looks
+from napari_sam.training.samples import MIN_AREA_PX
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
     from napari_sam.training.recipe import Frames
 
 CACHE_BYTES = 256 << 20
-MIN_AREA_PX = 25  # of objects that are scored, in pixels of the image
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,12 +82,19 @@ class FrameSource:
         Says how large its frame and its masks are.
     recipe : Frames
         How much views vary.
+    min_area : int
+        Smallest object that is scored, in pixels of the image.
     """
 
     def __init__(
-        self, images: Sequence[LabelledImage], model: Sam, recipe: Frames
+        self,
+        images: Sequence[LabelledImage],
+        model: Sam,
+        recipe: Frames,
+        min_area: int = MIN_AREA_PX,
     ) -> None:
         self._images, self._recipe = images, recipe
+        self.min_area = min_area
         self.frame_size = model.image_size
         self.mask_size = 4 * model.grid_size
         self._kept: LruCache[_Known] = LruCache(max(1, len(images)), CACHE_BYTES)
@@ -155,7 +163,7 @@ class FrameSource:
     def objects(self, index: int, frame: Frame) -> list[tuple[int, HalfOpenBox]]:
         """Return objects that a view shows whole: label, box in the image.
 
-        Only those of at least ``MIN_AREA_PX`` pixels that the mask logits can show.
+        Only those of at least `min_area` pixels that the mask logits can show.
         """
         image = self._known(index)
         y0, x0, y1, x1 = frame.box
@@ -165,9 +173,17 @@ class FrameSource:
             is_inside = y0 <= top and x0 <= left and bottom <= y1 and right <= x1
             if is_inside and seen[i + 1]:
                 mask = image.labels[top:bottom, left:right] == i + 1
-                if np.count_nonzero(mask) >= MIN_AREA_PX:
+                if np.count_nonzero(mask) >= self.min_area:
                     found.append((i + 1, (top, left, bottom, right)))
         return found
+
+    def shown_size(self, frame: Frame) -> tuple[int, int]:
+        """Rows and columns of mask pixels with their centre in the picture."""
+        height, width = frame.rgb.shape[:2]
+        rows, columns = (
+            max(1, math.ceil(n / self.stride - 0.5)) for n in (height, width)
+        )
+        return rows, columns
 
     def mask(self, index: int, label: int, box: HalfOpenBox) -> npt.NDArray[np.bool_]:
         """Return an object's mask inside its box, at full resolution."""

@@ -15,8 +15,15 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import torch
 
-from napari_sam.errors import CheckpointError, LossError, OutputError, SettingsError
+from napari_sam.errors import (
+    Cancelled,
+    CheckpointError,
+    LossError,
+    OutputError,
+    SettingsError,
+)
 from napari_sam.training.checkpoints import (
+    check_identity,
     export_weights,
     learnt_state,
     load_learnt,
@@ -137,6 +144,9 @@ class TrainingLoop:
         self._reported_at = -math.inf
         if (folder / STATE_FILE).exists():
             self._resume()
+        else:
+            # The log of a run whose state was deleted is not of this one.
+            self._log.forget_after(-1)
 
     @property
     def seconds(self) -> float:
@@ -162,7 +172,7 @@ class TrainingLoop:
         """
         self._started = time.monotonic()
         try:
-            if self._evaluated_at[0] < 0:
+            if self._is_evaluation_due():  # the first one, or one that was stopped
                 self._evaluate()
             while (end := self._end(until_step)) is None:
                 self._train_step()
@@ -172,8 +182,8 @@ class TrainingLoop:
                     self._save()
             # Without scores the last weights are the best: they are always written.
             is_wanted = end in ("steps", "budget") or not self.scores_before
-            if is_wanted and self._evaluated_at[0] < self.step:
-                self._evaluate()
+            if is_wanted and self._evaluated_at[0] < self.step and not self._evaluate():
+                end = "cancelled"
             self._save()
         finally:
             self._spent, self._started = self.seconds, -1.0
@@ -269,6 +279,8 @@ class TrainingLoop:
         return rate
 
     def _is_evaluation_due(self) -> bool:
+        if self._evaluated_at[0] >= self.step:
+            return False
         if self.step % self._loop.eval_every == 0:
             return True
         budget = self._loop.budget_seconds
@@ -281,12 +293,16 @@ class TrainingLoop:
             return True
         return self.seconds - self._saved_at > self._loop.save_seconds
 
-    def _evaluate(self) -> None:
+    def _evaluate(self) -> bool:
+        """Score the model; False if that was stopped: then it is as if not begun."""
         started = time.monotonic()
         with self._average.in_place():
             self._task.model.eval()
-            with torch.no_grad():
-                scores = self._task.evaluate()
+            try:
+                with torch.no_grad():
+                    scores = self._task.evaluate()
+            except Cancelled:
+                return False
             is_better = not scores or self._stopping.update(scores[SELECTION])
             if self._evaluated_at[0] < 0:
                 self.scores_before = scores
@@ -298,6 +314,7 @@ class TrainingLoop:
         if scores:
             self._log.write(self.step, self._scored_part, scores)
             self._report(scores)
+        return True
 
     def _export(self, name: str) -> None:
         metadata = {**self._metadata, "step": str(self.step)}
@@ -337,7 +354,7 @@ class TrainingLoop:
     def _resume(self) -> None:
         path = self._folder / STATE_FILE
         state = load_state(path)
-        self._check_identity(state.get("identity", {}))
+        check_identity(path, state.get("identity", {}), self._identity)
         try:
             load_learnt(self._task.model, state["model"])
             self._average.load(state["average"])
@@ -361,16 +378,6 @@ class TrainingLoop:
         self._sums = {k: list(v) for k, v in state.get("unlogged", {}).items()}
         self._log.forget_after(self.step)
         logger.info("Going on at step %d.", self.step)
-
-    def _check_identity(self, saved: Mapping[str, str]) -> None:
-        for key, wanted in self._identity.items():
-            if key in saved and saved[key] != wanted:
-                msg = (
-                    f"{self._folder} holds a run with another {key}. Go on with the "
-                    "same, choose another folder, or delete "
-                    f"{STATE_FILE} to start anew."
-                )
-                raise SettingsError(msg)
 
     def _note(self, metrics: Metrics) -> None:
         for key, value in metrics.items():

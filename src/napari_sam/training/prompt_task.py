@@ -23,6 +23,7 @@ from napari_sam.training.frames import FrameSource
 from napari_sam.training.lora import merged_lora
 from napari_sam.training.object_targets import object_loss, object_targets
 from napari_sam.training.optimisation import parameter_groups
+from napari_sam.training.samples import MIN_AREA_PX
 from napari_sam.training.simulation import simulate
 from napari_sam.training.validation import Validation
 
@@ -96,13 +97,14 @@ class PromptTask:
         self._dtype = resolve_dtype(recipe.loop.precision, model.device)
         self._validation: Validation | None = None
         if len(validation):
-            checked = FrameSource(validation, model, recipe.frames)
+            least = getattr(validation, "min_area", MIN_AREA_PX)
+            checked = FrameSource(validation, model, recipe.frames, least)
             limit = recipe.frames.validation_objects
             self._validation = Validation(checked, limit)
         self._cache: FeatureCache | None = None
         if not any(p.requires_grad for p in model.image_encoder.parameters()):
             limit = int(recipe.frames.cache_gb * 1e9)
-            self._cache = FeatureCache(model, folder, limit)
+            self._cache = FeatureCache(model, folder, limit, self._dtype)
         numbers = recipe.optimiser
         self._chance = Chance(model, numbers.drop_path, numbers.decoder_dropout)
         self._order: tuple[int, npt.NDArray[np.int64]] = (-1, np.zeros(0, np.int64))
@@ -145,8 +147,11 @@ class PromptTask:
             maps = self.model.object_maps(features)
         weight = self._recipe.loss.objects
         if maps is not None and weight:
-            targets = torch.from_numpy(object_targets(shown.frame.labels))[None]
-            of_maps = object_loss(maps.float(), targets.to(maps.device))
+            # Objects go on past the edge of the picture: no border may be seen there.
+            rows, columns = self._source.shown_size(shown.frame)
+            labels = shown.frame.labels[:rows, :columns]
+            targets = torch.from_numpy(object_targets(labels))[None].to(maps.device)
+            of_maps = object_loss(maps[..., :rows, :columns].float(), targets)
             total = total + weight * of_maps
             metrics["objects"] = float(of_maps.detach())
         return total, metrics

@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training images as samples of bounded size, read when they are needed.
 
-A first pass looks at every label and every pixel once: it finds the planes that have
-objects, counts them, and makes a digest of what the model will see. Afterwards samples
-are read again and again, and the ones used last are kept in memory.
+A first pass looks at all labels and pixels: it finds the planes that have objects,
+counts them, and makes a digest of what the model will see. Afterwards samples are read
+again and again, and the ones used last are kept in memory.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -55,9 +56,12 @@ class Sample:
     labels : frozenset of int
         Its objects of at least the wanted area, after `dropped` were left out.
     dropped : frozenset of int
-        Objects that are taken for background here.
+        Objects that are taken for background here: too small in their plane, or left
+        out by the split.
     digest : bytes
         Of pixels and labels.
+    min_area : int
+        The wanted area in pixels.
     """
 
     name: str
@@ -67,6 +71,7 @@ class Sample:
     labels: frozenset[int]
     dropped: frozenset[int]
     digest: bytes
+    min_area: int = MIN_AREA_PX
 
     @property
     def size(self) -> tuple[int, int]:
@@ -140,6 +145,11 @@ class SampleSet(Sequence[LabelledImage]):
         digests = sorted(sample.digest for sample in self.samples)
         return hashlib.sha256(b"".join(digests)).hexdigest()
 
+    @property
+    def min_area(self) -> int:
+        """Area from which objects count, in pixels."""
+        return min((s.min_area for s in self.samples), default=MIN_AREA_PX)
+
     def _objects(self) -> dict[tuple[int, int], set[int]]:
         found: dict[tuple[int, int], set[int]] = {}
         for sample in self.samples:
@@ -174,7 +184,8 @@ def find_samples(
     images : sequence of TrainingImage
         What `sources` found.
     min_area : int
-        Objects of fewer pixels do not count; samples without others are left out.
+        Objects of fewer pixels in their plane are taken for background; samples
+        without others are left out.
     side : int
         Planes with a side longer than 1.5 times this are cut into tiles.
     progress : callable, optional
@@ -201,9 +212,9 @@ def find_samples(
             if cancel is not None and cancel.is_set():
                 msg = "Stopped while looking through the images."
                 raise Cancelled(msg)
-            boxes = tiles((0, 0, *plane.pixels.shape), side)
-            for box in boxes:
-                sample = look_at(image, number, plane, box, min_area)
+            dropped = too_small(image, plane, min_area, side)
+            for box in tiles((0, 0, *plane.pixels.shape), side):
+                sample = look_at(image, number, plane, box, min_area, dropped)
                 if sample is not None:
                     found.append(sample)
     if progress is not None:
@@ -231,6 +242,7 @@ def look_at(
     labels = _read_labels(plane, box, name)
     values, counts = np.unique(labels, return_counts=True)
     wanted = (values != 0) & (counts >= min_area)
+    dropped &= frozenset(values.tolist())
     objects = frozenset(values[wanted].tolist()) - dropped
     if not objects:
         return None
@@ -239,7 +251,28 @@ def look_at(
     digest = hashlib.sha256(repr((pixels.shape, sorted(dropped))).encode())
     digest.update(np.ascontiguousarray(pixels).data)
     digest.update(little.data)
-    return Sample(name, image, number, box, objects, dropped, digest.digest())
+    found = digest.digest()
+    return Sample(name, image, number, box, objects, dropped, found, min_area)
+
+
+def too_small(
+    image: TrainingImage, plane: LabelledPlane, min_area: int, side: int = SAMPLE_SIDE
+) -> frozenset[int]:
+    """Objects of fewer pixels than `min_area` in a whole plane, read tile by tile.
+
+    What a tile shows of an object may be small without the object being so.
+
+    Raises
+    ------
+    ImageError, LabelsError
+        If it cannot be read or labels are below 0.
+    """
+    areas: Counter[int] = Counter()
+    for box in tiles((0, 0, *plane.pixels.shape), side):
+        labels = _read_labels(plane, box, _name(image.name, plane, box))
+        values, counts = np.unique(labels, return_counts=True)
+        areas.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
+    return frozenset(v for v, area in areas.items() if v and area < min_area)
 
 
 def tiles(box: HalfOpenBox, side: int) -> Iterator[HalfOpenBox]:

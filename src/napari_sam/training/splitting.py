@@ -22,6 +22,7 @@ from napari_sam.training.samples import (
     SampleSet,
     look_at,
     tiles,
+    too_small,
 )
 
 if TYPE_CHECKING:
@@ -171,6 +172,7 @@ def _halves(samples: Sequence[Sample], min_area: int, side: int) -> Split:
             if boxes is None:
                 continue
             dropped = _on_the_line(plane, boxes)
+            dropped |= too_small(image, plane, min_area, side)
             for half, box in zip(halves, boxes, strict=True):
                 for tile in tiles(box, side):
                     sample = look_at(image, number, plane, tile, min_area, dropped)

@@ -43,6 +43,11 @@ class Task(Protocol):
         """Score the model as it is now; ``"selection"`` chooses the best weights.
 
         Empty where there is nothing to score by: then the last weights are the best.
+
+        Raises
+        ------
+        Cancelled
+            If the run is to stop; the evaluation is made when it goes on.
         """
         ...
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from napari_sam.training.crops import Crop, draw_crops
+from napari_sam.training.crops import MASK_STRIDE, Crop, draw_crops
 from napari_sam.training.loop import TrainingLoop
 from napari_sam.training.object_targets import (
     foreground_iou,
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    import numpy.typing as npt
+
     from napari_sam.modeling.sam import Sam
     from napari_sam.training.config import TrainConfig
     from napari_sam.training.dataset import LabelledImage
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
     Evaluate = Callable[[Sam], Metrics]
 
 LOG_EVERY = 50  # steps
+# How long to train and how often to look may change when a run goes on.
+_FREE_TO_CHANGE = ("total_steps", "decay_steps", "eval_every", "save_every")
 
 
 class CropTask:
@@ -116,12 +121,16 @@ class CropTask:
             maps = model.object_maps(features)
         total = torch.stack(losses).mean()
         if maps is not None:
-            wanted = np.stack([object_targets(crop.labels) for crop in crops])
-            targets = torch.from_numpy(wanted).to(model.device)
-            found = object_loss(maps.float(), targets)
+            shown = [_is_image_at_labels(crop) for crop in crops]
+            wanted = [
+                object_targets(c.labels, s) for c, s in zip(crops, shown, strict=True)
+            ]
+            targets = torch.from_numpy(np.stack(wanted)).to(model.device)
+            is_image = torch.from_numpy(np.stack(shown)).to(model.device)
+            found = object_loss(maps.float(), targets, is_image)
             total = total + config.objects_weight * found
             metrics["objects_loss"] = float(found.detach())
-            metrics["foreground_iou"] = float(foreground_iou(maps, targets))
+            metrics["foreground_iou"] = float(foreground_iou(maps, targets, is_image))
         return total, metrics
 
     def where(self, draw: int) -> str:
@@ -162,6 +171,11 @@ def crop_training(
         As for `CropTask`.
     folder : Path
         Where state, weights and log are written.
+
+    Raises
+    ------
+    SettingsError
+        If the folder holds a run with another configuration or other images.
     """
     return TrainingLoop(
         CropTask(model, images, config, evaluate, autocast),
@@ -181,6 +195,7 @@ def crop_training(
             final_decay=min(1.0, config.decay_steps / config.total_steps),
             clip_norm=config.clip_norm,
         ),
+        identity=_identity(config, images),
         metadata={
             "architecture": config.architecture,
             "config": json.dumps(dataclasses.asdict(config)),
@@ -190,3 +205,22 @@ def crop_training(
         evaluates_first=False,
         scored_part="dev",
     )
+
+
+def _is_image_at_labels(crop: Crop) -> npt.NDArray[np.bool_]:
+    """Where all pixels of the frame under a pixel of the labels are of the image."""
+    rows, columns = crop.labels.shape
+    cells = crop.is_image.reshape(rows, MASK_STRIDE, columns, MASK_STRIDE)
+    return np.asarray(cells.all(axis=(1, 3)))
+
+
+def _identity(config: TrainConfig, images: list[LabelledImage]) -> dict[str, str]:
+    """Tell a run from others; a state that says nothing of it is taken as well."""
+    numbers = dataclasses.asdict(config)
+    for key in _FREE_TO_CHANGE:
+        del numbers[key]
+    names = json.dumps([image.name for image in images])
+    return {
+        "configuration": json.dumps(numbers),
+        "training images": hashlib.sha256(names.encode()).hexdigest(),
+    }

@@ -16,6 +16,8 @@ import numpy as np
 import torch
 
 from napari_sam.errors import LabelsError
+from napari_sam.evaluation.prompts import correction_point
+from napari_sam.structures.mask_window import MaskWindow
 from napari_sam.training.frame_decoder import FrameDecoder
 from napari_sam.training.losses import mask_iou
 from napari_sam.training.prompt_sampling import centre_point
@@ -69,8 +71,9 @@ class Validation:
                     self._views[index, number] = objects
         if not self._views:
             msg = (
-                "No validation image has an object of at least 25 pixels that is seen "
-                "whole. Give images with such objects, or none at all."
+                "No validation image has an object of at least "
+                f"{source.min_area} pixels that is seen whole. Give images with such "
+                "objects, or none at all."
             )
             raise LabelsError(msg)
         quota = max(1, max_objects // len(self._views))
@@ -80,6 +83,7 @@ class Validation:
         self,
         model: Sam,
         encode: Callable[[Hashable, Frame], EncodedFrame],
+        check: Callable[[], None] = lambda: None,
     ) -> tuple[Metrics, tuple[Example, ...]]:
         """Mean IoU over objects, and a few of them to look at.
 
@@ -89,6 +93,8 @@ class Validation:
             In evaluation mode.
         encode : callable
             Encodes a frame; its first argument is the same for the same frame.
+        check : callable
+            Called before each view; what it raises ends the work.
 
         Returns
         -------
@@ -103,6 +109,7 @@ class Validation:
         frames: list[Frame] = []
         last = -1
         for (index, number), objects in self._views.items():
+            check()
             if index != last:
                 frames, last = self._source.views(index), index
             encoded = encode(("validation", index, number), frames[number])
@@ -174,11 +181,13 @@ def _answers(
 def _largest_error(
     predicted: npt.NDArray[np.bool_], wanted: npt.NDArray[np.bool_], stride: float
 ) -> tuple[float, float, float]:
-    """Click the middle of the larger kind of error; of a perfect mask, its own."""
-    missing, surplus = wanted & ~predicted, predicted & ~wanted
-    if np.count_nonzero(surplus) > np.count_nonzero(missing):
-        return (*centre_point(surplus, stride), 0.0)
-    return (*centre_point(missing if missing.any() else wanted, stride), 1.0)
+    """Click as `correction_point` of the evaluation; a perfect mask in its middle."""
+    click = correction_point(MaskWindow.of_mask(wanted), MaskWindow.of_mask(predicted))
+    if click is None:
+        return (*centre_point(wanted, stride), 1.0)
+    y, x = click.yx
+    half = stride / 2 - 0.5
+    return x * stride + half, y * stride + half, float(click.label)
 
 
 def _wanted(frame: Frame, objects: Objects) -> Tensor:
