@@ -41,7 +41,7 @@ def test_a_region_as_logits_is_positive_inside_only(two_squares):
 
 
 def test_an_unsure_region_still_has_its_own_shape(two_squares):
-    two_squares[0] = np.clip(two_squares[0], -0.01, 0.01)
+    two_squares[0] = np.clip(two_squares[0], -0.3, 0.3)
     found = propose(two_squares, (2.0, 2.0), RULE)
     logits = found.logits_of(1, (12, 16))
     assert logits[2:7, 6:11].min() >= 0.5

@@ -168,7 +168,7 @@ def read_file(path: Path) -> object:
     if _is_safetensors(head):
         return _read_safetensors(path)
     if head.startswith(b"PK\x03\x04"):
-        if not zipfile.is_zipfile(path):
+        if not _has_archive_end(path):
             raise CheckpointError(_damaged(path, "the end of the archive is missing"))
         return _read_torch(path)
     if head.startswith(b"\x80"):  # how a pickle begins; PyTorch before 1.6
@@ -178,6 +178,13 @@ def read_file(path: Path) -> object:
         "file with the weights of a SAM model is needed."
     )
     raise CheckpointError(msg)
+
+
+def _has_archive_end(path: Path) -> bool:
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:  # an end that speaks of several disks
+        return False
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
