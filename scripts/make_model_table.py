@@ -49,7 +49,7 @@ _HOW = {"packaged": "in the package", "download": "download", "link": "by hand"}
 
 def table_line(row: ModelRow) -> str:
     """Return the row's line of the overview table."""
-    size = "under 18 MB" if row.packaged else format_bytes(row.bytes)
+    size = "under 7 MB" if row.packaged else format_bytes(row.bytes)
     name = f"[`{row.name}`]({row.homepage})" if row.homepage else f"`{row.name}`"
     cells = (
         name,

@@ -97,7 +97,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--preset", default="fine-tune")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--steps", type=int, default=3000, help="of the variant")
+    parser.add_argument("--steps", type=int, default=600, help="of the variant")
     parser.add_argument(
         "--imagenet", type=Path, help="ImageNet weights (.pth) of the variant"
     )

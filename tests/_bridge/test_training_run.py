@@ -19,6 +19,7 @@ from napari_sam._bridge.training_run import TrainingRun
 from napari_sam.annotation.job import Priority
 from napari_sam.annotation.jobs import ModelThread
 from napari_sam.errors import Cancelled, PhaseError
+from napari_sam.training import run_folder
 from napari_sam.training.run_config import config_from
 from napari_sam.training.sources import from_arrays
 from napari_sam.weights import trained
@@ -111,6 +112,44 @@ def test_same_data_ask_and_both_answers_work(run, told):
     run.go_on(told[-1][1], is_anew=True)
     pump(run)
     assert told[-1][1].result.steps == 3
+
+
+def test_finished_runs_are_marked_and_old_ones_go(run, told, monkeypatch):
+    monkeypatch.setattr(run_folder, "KEPT_RUNS", 1)
+    run.start(order())
+    pump(run)
+    first = run.folder
+    assert (first / "finished.txt").read_text() == "steps\n"
+    os.utime(first / "finished.txt", (1e9, 1e9))
+    told.clear()
+    run.start(order(100_000, open_images=lambda: pictures()[:1]))
+    pump(run, lambda: any(name == "progressed" for name, _ in told))
+    run.stop()
+    pump(run)
+    stopped = run.folder
+    assert told[-1][1].result.ended == "cancelled"
+    assert not (stopped / "finished.txt").exists()
+    assert first.exists()
+    run.start(order(open_images=lambda: pictures()[1:]))
+    pump(run)
+    assert not first.exists()
+    assert (stopped / "state.pt").exists()
+    assert (run.folder / "state.pt").exists()
+    assert told[-1][1].name in {model.name for model in trained.trained_rows()}
+
+
+def test_a_folder_in_which_another_trains_is_told(run, told):
+    run.start(order())
+    pump(run)
+    with run_folder.locked(run.folder):
+        run.start(order(3))
+        pump(run)
+        run.go_on(told[-1][1], is_anew=True)
+        pump(run)
+    name, error = told[-1]
+    assert name == "failed"
+    assert "is in use" in str(error)
+    assert (run.folder / "state.pt").exists()
 
 
 def test_damaged_state_begins_anew(run, told):

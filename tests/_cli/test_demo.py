@@ -1,14 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from napari_sam._cli import demo as demo_module
 from napari_sam._cli import show as show_module
 from napari_sam.errors import NapariSamError
 from napari_sam.io.images import read_image
 from napari_sam.io.sample_data import load_sample
+from napari_sam.weights.load import load_model
+
+CHECKPOINT = Path(__file__).parents[1] / "data" / "parity" / "mini.safetensors"
 
 
 def test_demo_prints_compares_and_writes(run, mini, tmp_path):
@@ -23,8 +28,8 @@ def test_demo_prints_compares_and_writes(run, mini, tmp_path):
     assert names == {
         "drawn_clicks_labels.tif",
         "drawn_boxes_labels.tif",
-        "drawn_grid_labels.tif",
-        "drawn_grid_objects.csv",
+        "drawn_everything_labels.tif",
+        "drawn_everything_objects.csv",
         "drawn_overlay.png",
     }
     labels = read_image(tmp_path / "o" / "drawn_clicks_labels.tif").data
@@ -32,6 +37,33 @@ def test_demo_prints_compares_and_writes(run, mini, tmp_path):
     assert labels.max() == 18
     with Image.open(tmp_path / "o" / "drawn_overlay.png") as sheet:
         assert sheet.width > 2 * 512
+
+
+@pytest.mark.parametrize("defaults", [{}, {"method": "fast"}])
+def test_progress_names_the_method_that_runs(defaults, tmp_path, monkeypatch):
+    class Bar:
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def add_task(self, text, total):
+            named.append(text)
+
+        def update(self, *_, **__):
+            pass
+
+        def remove_task(self, _):
+            pass
+
+    named: list[str] = []
+    monkeypatch.setattr(demo_module, "progress_bar", Bar)
+    sam = load_model(checkpoint=CHECKPOINT, device="cpu")
+    monkeypatch.setattr(sam, "auto_defaults", {**defaults, "points_per_side": 4})
+    (tmp_path / "o").mkdir()
+    demo_module._run_sample(load_sample("drawn"), sam, tmp_path / "o")
+    assert named == [f"  Everything, method {defaults.get('method', 'grid')}"]
 
 
 def test_demo_takes_only_known_samples_and_folders(run, mini, tmp_path):

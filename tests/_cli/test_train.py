@@ -186,6 +186,41 @@ def test_ctrl_c_keeps_the_run_and_says_how_to_go_on(run, config, tmp_path, monke
     assert napari_sam.load_model(checkpoint=best, device="cpu").image_size == 256
 
 
+def test_what_a_stopped_part_found_is_kept_when_nothing_better_follows(
+    run, config, tmp_path, monkeypatch
+):
+    from napari_sam.training import fine_tuning
+
+    write(tmp_path, steps=50)
+    whole = fine_tuning.fine_tune
+
+    def interrupted(*words, progress, **more):
+        def show(now):
+            progress(now)
+            if now.step == 2 and now.scores:
+                more["cancel"].set()
+
+        return whole(*words, progress=show, **more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(fine_tuning, "fine_tune", interrupted)
+        assert run("train", config, "--device=cpu").code == 130
+    assert "squares" not in list_models()
+    write(tmp_path, steps=2)  # the end is reached: nothing is left to do
+    outcome = run("train", config, "--resume", "--device=cpu")
+    assert outcome.code == 0, outcome.err
+    assert "The model 'squares' is one of yours now" in outcome.out
+    card = json.loads((tmp_path / "squares_run" / "card.json").read_text("utf-8"))
+    assert card["run"]["best_step"] == 2
+    scores = card["scores"]
+    assert scores["after"]["selection"] > scores["before"]["selection"]
+
+    outcome = run("train", config, "--resume", "--device=cpu", "--name=again")
+    assert outcome.code == 0, outcome.err
+    assert "the model kept at step 2 stays the best" in outcome.out
+    assert "again" not in list_models()
+
+
 def test_weights_that_did_not_get_better_are_not_kept(run, config, tmp_path):
     write(tmp_path, lr=1e-9)
     outcome = run("train", config, "--device=cpu")

@@ -93,6 +93,13 @@ def test_chosen_prompts_and_outputs_are_drawn_alone(
         some.draw()[:, 0], every[rows, chosen], rtol=1e-4, atol=1e-4
     )
     # Those that were chosen by output first keep theirs.
+    # What lies above a threshold is the same where only that is asked for.
+    above = answers.of_prompts(rows).of_outputs(chosen).only_above(0.5).draw()[:, 0]
+    is_above = every[rows, chosen] > 0.5
+    torch.testing.assert_close(
+        above[is_above], every[rows, chosen][is_above], rtol=1e-4, atol=1e-4
+    )
+    assert float(above[~is_above].max()) < 0.5001
     again = answers.of_outputs(torch.tensor([0, 1, 2, 3])).of_prompts(torch.tensor([2]))
     torch.testing.assert_close(again.draw()[0, 0], every[2, 2], rtol=1e-4, atol=1e-4)
 

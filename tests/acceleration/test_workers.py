@@ -10,7 +10,12 @@ import pytest
 import torch
 
 from napari_sam.acceleration import workers
-from napari_sam.acceleration.workers import spread, work_side_by_side, work_unsplit
+from napari_sam.acceleration.workers import (
+    spread,
+    work_in_order,
+    work_side_by_side,
+    work_unsplit,
+)
 from napari_sam.errors import Cancelled
 
 if TYPE_CHECKING:
@@ -210,3 +215,40 @@ def test_one_thread_works_in_place():
     finally:
         torch.set_num_threads(before)
     assert set(names) == {threading.current_thread()}
+
+
+def test_results_come_in_order_while_the_next_are_worked_on(n_threads: int) -> None:
+    def work(item: int) -> tuple[int, int, bool]:
+        time.sleep(0.002 * (item % 3))
+        return item, torch.get_num_threads(), torch.is_inference_mode_enabled()
+
+    with torch.inference_mode():
+        found = list(work_in_order(work, iter(range(20))))
+    assert found == [(item, 1, True) for item in range(20)]
+    assert list(work_in_order(work, [])) == []
+
+
+def test_whoever_stops_asking_waits_for_what_was_begun(n_threads: int) -> None:
+    running: list[int] = []
+    begun: list[int] = []
+
+    def work(item: int) -> int:
+        begun.append(item)
+        running.append(item)
+        time.sleep(0.005)
+        running.remove(item)
+        return item
+
+    results = work_in_order(work, range(100))
+    assert next(results) == 0
+    results.close()
+    assert not running
+    assert len(begun) < 5 * n_threads
+    with pytest.raises(RuntimeError, match="item 1"):
+        list(work_in_order(_fail_at_one, range(9)))
+
+
+def _fail_at_one(item: int) -> None:
+    if item == 1:
+        msg = "item 1"
+        raise RuntimeError(msg)

@@ -44,6 +44,22 @@ def test_when_memory_runs_out_the_batch_is_halved(error):
     assert max(device.tried[3:]) == 2
 
 
+@pytest.mark.parametrize("room", [99, 3, 1])
+def test_batches_side_by_side_give_the_same(room):
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        device = Device(room)
+        done = list(in_batches(device.work, 21, 8, n_at_once=2))
+    finally:
+        torch.set_num_threads(before)
+    assert all_items(done) == list(range(21))
+    assert [stop for stop, _ in done][-1] == 21
+    assert max(device.tried) == 4  # the batch is shared
+    with pytest.raises(torch.OutOfMemoryError):
+        list(in_batches(Device(room=0).work, 5, 4, n_at_once=2))
+
+
 def test_a_single_item_that_does_not_fit_is_an_error():
     with pytest.raises(torch.OutOfMemoryError):
         list(in_batches(Device(room=0).work, 5, 4))

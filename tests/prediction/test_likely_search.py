@@ -30,7 +30,7 @@ def scripted(truth_decoder):
             )
             self._decoder, self._points = decoder, points_yx
 
-        def logits(self, chosen):
+        def logits(self, chosen, above):
             points = self._points[chosen.any(dim=1).numpy()]
             n_asked = len(self._decoder.asked)
             logits = self._decoder.decode_clear(np.floor(points), None)[1]

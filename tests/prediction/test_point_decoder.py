@@ -23,12 +23,12 @@ def test_only_prompts_with_a_chosen_mask_are_drawn(tiny_sam, blobs, monkeypatch)
     monkeypatch.setattr(predictor, "draw", counting)
     answers = SamPointDecoder(predictor, embedding).decode(POINTS_YX)
     nothing = torch.zeros(3, 3, dtype=torch.bool)
-    assert answers.logits(nothing).shape == (0, 64, 64)
+    assert answers.logits(nothing, -1.0).shape == (0, 64, 64)
     assert drawn == []
 
     chosen = nothing.clone()
     chosen[2, 0] = chosen[2, 2] = chosen[0, 1] = True
-    logits = answers.logits(chosen)
+    logits = answers.logits(chosen, -1.0)
     # One prompt with the one mask that was chosen, one with all of its masks.
     assert drawn == [(1, 1), (1, 4)]
     monkeypatch.undo()

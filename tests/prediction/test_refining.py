@@ -8,7 +8,7 @@ import pytest
 
 from napari_sam.prediction.mask_records import RecordMaker
 from napari_sam.prediction.progress_range import ProgressRange
-from napari_sam.prediction.refining import Refiner, innermost_pixel
+from napari_sam.prediction.refining import Refiner, innermost_of
 from napari_sam.structures import rle
 from napari_sam.structures.candidates import MaskRecord
 from napari_sam.structures.settings import AutoSettings
@@ -53,7 +53,7 @@ def test_a_coarse_mask_becomes_the_true_one(refine):
     assert first.predicted_iou == pytest.approx(1.0)
     # What was asked is the innermost pixel of the coarse mask.
     assert first.point_yx == pytest.approx(
-        innermost_pixel(record_of(square(9, 10, 24, 28)))
+        innermost_of(record_of(square(9, 10, 24, 28)))
     )
 
 
@@ -85,10 +85,10 @@ def test_parts_of_an_image_are_asked_in_their_own_pixels(truth_decoder):
     assert labels[round(y), round(x)] == 1
 
 
-def test_the_innermost_pixel_is_the_middle():
-    assert innermost_pixel(record_of(square(10, 20, 15, 25))) == (12, 22)
+def test_the_innermost_of_is_the_middle():
+    assert innermost_of(record_of(square(10, 20, 15, 25))) == (12, 22)
     ring = square(10, 10, 40, 40) & ~square(16, 16, 34, 40)
-    y, x = innermost_pixel(record_of(ring))
+    y, x = innermost_of(record_of(ring))
     assert ring[int(y), int(x)]
 
 

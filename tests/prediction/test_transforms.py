@@ -61,6 +61,27 @@ def test_points_come_back_from_the_frame(shape, places):
     np.testing.assert_array_equal(corners, np.tile(in_frame, 2))
 
 
+@pytest.mark.parametrize("scale", [1, 2, 4, 8])
+def test_a_click_stays_in_its_pixel_however_much_it_is_enlarged(scale):
+    """Pixel x fills the frame from x * scale on; models add half a frame pixel."""
+    side = 512 // scale
+    transform = FrameTransform((side, side), (512, 512), 512)
+    pixels = np.array([[0, 0], [5, 17], [side - 1, side - 1]])
+    y, x = (transform.points_to_frame(pixels)[:, ::-1] + 0.5).T
+    np.testing.assert_array_equal(y // scale, pixels[:, 0])
+    np.testing.assert_array_equal(x // scale, pixels[:, 1])
+    centres = (pixels + 0.5) * scale
+    away = np.abs(np.stack([y, x], axis=1) - centres) / scale
+    assert away.max() == (1 - 1 / scale) / 2  # pixels of the image
+
+
+def test_a_click_in_an_enlarged_part_by_hand():
+    """At four times, pixel (5, 17) fills rows 20 to 24 and columns 68 to 72."""
+    transform = FrameTransform((128, 128), (512, 512), 512)
+    assert transform.points_to_frame([5.0, 17.0]).tolist() == [68, 20]
+    assert transform.boxes_to_frame([5, 17, 6, 18]).tolist() == [68, 20, 72, 24]
+
+
 @pytest.mark.parametrize(("n_from", "n_to"), [(64, 256), (100, 37), (37, 100), (1, 9)])
 def test_weights_are_those_of_torch(n_from, n_to):
     samples = np.random.default_rng(0).normal(size=n_from).astype(np.float32)

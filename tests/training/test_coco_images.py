@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -79,6 +80,35 @@ def test_smaller_masks_are_in_front():
         number = 1 + [m is inner for m in order].index(True)
         assert (labels[inner] == number).all()
         assert (labels[outer & ~inner] == 3 - number).all()
+
+
+@given(
+    st.lists(
+        arrays(bool, (5, 6), elements=st.booleans()).filter(lambda mask: mask.any()),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_overlaps_are_as_if_painted_from_the_largest_to_the_smallest(masks):
+    expected = np.zeros((5, 6), int)
+    for number in sorted(range(len(masks)), key=lambda i: -int(masks[i].sum())):
+        expected[masks[number]] = number + 1
+    given_masks = [{"segmentation": encode(mask).to_dict()} for mask in masks]
+    assert (draw_labels(given_masks, (5, 6), "file") == expected).all()
+
+
+def test_many_large_masks_are_not_held_together():
+    side = 1000
+    whole = {"size": [side, side], "counts": [0, side * side]}
+    annotations = [{"segmentation": whole}] * 60  # 60 MB as masks
+    tracemalloc.start()
+    try:
+        labels = draw_labels(annotations, (side, side), "file")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (labels == 60).all()
+    assert peak < 30e6  # the labels, and what one mask of the whole image takes
 
 
 @pytest.mark.parametrize(

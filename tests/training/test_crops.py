@@ -4,11 +4,39 @@
 import itertools
 
 import numpy as np
+import pytest
+from scipy import ndimage
 
+from napari_sam.prediction.intensity import to_rgb
+from napari_sam.training import crops as crops_module
 from napari_sam.training.config import TrainConfig
-from napari_sam.training.crops import draw_crops, take_crop
+from napari_sam.training.crops import FRAME_SIZE, draw_crops, take_crop
+from napari_sam.training.dataset import LabelledImage
 
 CONFIG = TrainConfig(crop_size=128)
+PLAIN = TrainConfig(plain_fraction=1.0)
+
+
+@pytest.fixture
+def unvaried(monkeypatch) -> list[float]:
+    """Looks stay as they are; the strengths that were asked for."""
+    strengths: list[float] = []
+
+    def keep(unit, _rng, strength=1.0):
+        strengths.append(strength)
+        return unit
+
+    monkeypatch.setattr(crops_module, "vary_looks", keep)
+    return strengths
+
+
+def turned_back(crop: np.ndarray, shown: np.ndarray) -> float:
+    """Least mean difference of a crop (H, W, 3) from a picture turned and mirrored."""
+    return min(
+        float(np.abs(np.rot90(shown[:, ::flip], turns) - crop).mean())
+        for flip in (1, -1)
+        for turns in range(4)
+    )
 
 
 def test_pixels_and_labels_stay_aligned(images) -> None:
@@ -46,3 +74,50 @@ def test_every_crop_has_an_object_to_learn_from(images) -> None:
         assert np.bincount(crop.labels.ravel())[1:].max() >= CONFIG.min_object_px
         assert crop.pixels.min() >= 0
         assert crop.pixels.max() <= 255
+
+
+def test_a_plain_crop_has_exactly_the_usual_scale(unvaried) -> None:
+    """Discs of one size, so that their area in the crop tells the scale."""
+    labels = np.zeros((64, 128), np.int32)
+    rows, columns = np.indices(labels.shape)
+    for label, (y, x) in enumerate([(20, 20), (20, 58), (45, 38)], start=1):
+        labels[np.hypot(rows - y, columns - x) <= 8] = label
+    image = LabelledImage("discs", "fluorescence", (labels > 0) * np.uint8(200), labels)
+    scale = FRAME_SIZE / 128
+    rng = np.random.default_rng(0)
+    area = (labels == 1).sum() * (scale / 2) ** 2  # in pixels of the mask
+    for _ in range(8):
+        crop = take_crop(image, PLAIN, rng, FRAME_SIZE)
+        assert crop.is_image.sum() == 64 * 128 * scale**2  # all of the image
+        found = np.bincount(crop.labels.ravel(), minlength=4)[1:]
+        assert found == pytest.approx(area, rel=0.03)
+    assert set(unvaried) == {crops_module.PLAIN_STRENGTH}
+
+
+def test_other_crops_have_other_scales(images, unvaried) -> None:
+    rng = np.random.default_rng(0)
+    config = TrainConfig(plain_fraction=0.0)
+    seen = {int(take_crop(images[0], config, rng, 512).is_image.sum()) for _ in "abcd"}
+    assert len(seen) > 1
+    assert set(unvaried) == {1.0}
+
+
+@pytest.mark.parametrize("kind", ["grey8", "grey16", "float", "colour", "flat"])
+def test_a_plain_crop_is_shown_as_when_annotating(kind, unvaried) -> None:
+    """Its contrast is that of the default intensity rule; the image fills the frame."""
+    rng = np.random.default_rng(3)
+    unit = ndimage.gaussian_filter(rng.random((128, 128)), 6)
+    unit = (unit - unit.min()) / np.ptp(unit)
+    pixels = {
+        "grey8": (20 + 90 * unit).astype(np.uint8),
+        "grey16": (300 + 900 * unit).astype(np.uint16),
+        "float": (unit * 0.02 - 0.01).astype(np.float32),
+        "colour": np.stack([30 + 90 * unit, 200 * unit, 99 * unit], 2).astype(np.uint8),
+        "flat": np.full((128, 128), 7, np.uint8),
+    }[kind]
+    labels = (unit > 0.7).astype(np.int32)
+    crop = take_crop(LabelledImage("a", "b", pixels, labels), PLAIN, rng, FRAME_SIZE)
+    shown = to_rgb(pixels).astype(np.float32)
+    # Means over the 4 x 4 pixels of the frame that one of the image became.
+    small = crop.pixels.reshape(3, 128, 4, 128, 4).mean(axis=(2, 4)).transpose(1, 2, 0)
+    assert turned_back(small, shown) < 2.0  # of 255

@@ -23,6 +23,7 @@ from napari_sam.errors import (
 from napari_sam.modeling.object_head import BOUNDARY, FOREGROUND
 from napari_sam.modeling.registry import build_model
 from napari_sam.training import prompt_task
+from napari_sam.training.card import step_kept
 from napari_sam.training.dataset import LabelledImage
 from napari_sam.training.fine_tuning import TrainingResult, choose_parts, fine_tune
 from napari_sam.training.loop import STATE_FILE
@@ -152,30 +153,40 @@ def test_a_stop_holds_within_an_evaluation(tiny, scene, tmp_path) -> None:
     assert asked.questions == 3 + 1 + 3 * 4
 
 
-def test_weights_are_better_only_if_this_part_of_the_run_found_them() -> None:
-    def is_better(best_step: int, began_at: int) -> bool:
+def test_weights_are_worth_keeping_unless_they_are_kept() -> None:
+    def is_better(best_step: int, kept_step: int) -> bool:
         path = Path("x")
         return TrainingResult(
-            path, path, {}, {}, best_step, 90, 1.0, "steps", began_at
+            path, path, {}, {}, best_step, 90, 1.0, "steps", kept_step
         ).is_better
 
-    assert is_better(best_step=5, began_at=0)
-    assert not is_better(best_step=0, began_at=0)
-    assert not is_better(best_step=40, began_at=40)
-    assert not is_better(best_step=30, began_at=40)
-    assert is_better(best_step=41, began_at=40)
+    assert is_better(best_step=5, kept_step=0)
+    assert not is_better(best_step=0, kept_step=0)
+    assert not is_better(best_step=40, kept_step=40)
+    assert is_better(best_step=41, kept_step=40)
 
 
-def test_a_part_that_goes_on_knows_where_it_began(tiny, scene, tmp_path) -> None:
+def test_a_run_that_goes_on_knows_what_was_kept_of_it(tiny, scene, tmp_path) -> None:
     start = copied(tiny.state_dict())
     first = fine_tune(tiny, [scene], [], recipe(), tmp_path)
-    assert (first.began_at, first.best_step, first.is_better) == (0, 3, True)
+    assert (first.kept_step, first.best_step, first.is_better) == (0, 3, True)
     tiny.load_state_dict(start)
-    second = fine_tune(tiny, [scene], [], recipe(total_steps=5), tmp_path)
-    assert (second.began_at, second.best_step, second.is_better) == (3, 5, True)
+    # Nobody kept it, for instance because the program was killed: it still counts.
+    second = fine_tune(tiny, [scene], [], recipe(), tmp_path)
+    assert (second.kept_step, second.best_step, second.is_better) == (0, 3, True)
+    (tmp_path / "card.json").write_text('{"run": {"best_step": 3}}')
     tiny.load_state_dict(start)
-    third = fine_tune(tiny, [scene], [], recipe(total_steps=5), tmp_path)
-    assert (third.began_at, third.is_better) == (5, False)
+    third = fine_tune(tiny, [scene], [], recipe(), tmp_path)
+    assert (third.kept_step, third.is_better) == (3, False)
+    tiny.load_state_dict(start)
+    fourth = fine_tune(tiny, [scene], [], recipe(total_steps=5), tmp_path)
+    assert (fourth.best_step, fourth.is_better) == (5, True)
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"run": {"best_step": "x"}}'])
+def test_a_card_that_says_nothing_counts_as_none(tmp_path, text) -> None:
+    (tmp_path / "card.json").write_text(text)
+    assert step_kept(tmp_path) == 0
 
 
 def test_kept_embeddings_equal_those_made_anew(tiny, scene, tmp_path) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from napari_sam.errors import ImageError, LabelsError
+from napari_sam.prediction.regions import Regions
 from napari_sam.training.dataset import LabelledImage
 from napari_sam.training.frames import FrameSource
 from napari_sam.training.recipe import Frames
@@ -170,3 +171,106 @@ def test_nan_is_shown_as_black(tiny, scene) -> None:
     (frame,) = FrameSource([holed], tiny, PLAIN).views(0)
     assert (frame.rgb[:20] == 0).all()
     assert frame.rgb[20:].max() == 255
+
+
+def sized(side: int, shape: tuple[int, int] = (64, 64)) -> LabelledImage:
+    """Squares of one size in a grid."""
+    labels = np.zeros(shape, np.int32)
+    step = side + 4
+    for number, (y, x) in enumerate(
+        (y, x)
+        for y in range(2, shape[0] - side, step)
+        for x in range(2, shape[1] - side, step)
+    ):
+        labels[y : y + side, x : x + side] = number + 1
+    pixels = np.where(labels > 0, 200, 40).astype(np.uint8)
+    return LabelledImage(f"squares of {side}", "x", pixels, labels)
+
+
+def drawn_scales(source: FrameSource, n: int = 60) -> list[float]:
+    rng = np.random.default_rng(0)
+    return [source.draw(0, rng).scale[0] for _ in range(n)]
+
+
+# A frame of 64 pixels shows the first image as it is, the second at half its size.
+@pytest.mark.parametrize(
+    ("side", "shape", "usual", "enlarged"),
+    [
+        (20, (64, 64), 1, 2),  # shown with 40 pixels, one and a half times 24
+        (12, (64, 64), 1, 4),  # twice as large would be enough for 24, not for 36
+        (24, (64, 64), 1, None),
+        (4, (32, 32), 2, 8),
+        (6, (32, 32), 2, 4),  # no region of 8 pixels shows it well
+        (16, (96, 96), 2 / 3, 2),
+    ],
+)
+def test_tiny_objects_are_shown_as_large_as_annotating_shows_them(
+    tiny, side, shape, usual, enlarged
+) -> None:
+    tiny.min_object_px = 24
+    image = sized(side, shape)
+    always = FrameSource([image], tiny, Frames(enlarged_share=1.0))
+    expected = usual if enlarged is None else enlarged
+    assert drawn_scales(always, 10) == pytest.approx([expected] * 10, rel=0.02)
+    # The rule of prompting: a predictor that saw the usual view asks for this region.
+    regions = Regions(shape, 64, 24)
+    corners = np.array([[2.0, 2.0], [2.0 + side, 2.0 + side]])
+    region = regions.enlarging(corners, side, regions.best_for(corners))
+    assert (None if region is None else 64 / region.size[0]) == enlarged
+
+
+def test_a_share_of_tiny_objects_is_enlarged_and_of_other_models_none(tiny) -> None:
+    some = Frames(enlarged_share=0.5)
+    tiny.min_object_px = 24
+    scales = drawn_scales(FrameSource([sized(12)], tiny, some), 200)
+    assert set(scales) == {1, 4}
+    assert 70 < scales.count(4) < 130
+    assert set(drawn_scales(FrameSource([sized(12)], tiny, Frames()))) == {1}
+    tiny.min_object_px = None
+    assert set(drawn_scales(FrameSource([sized(12)], tiny, some))) == {1}
+
+
+def test_an_enlarged_frame_shows_the_object_that_it_is_for(tiny) -> None:
+    tiny.min_object_px = 24
+    labels = np.zeros((64, 64), np.int32)
+    labels[50:56, 3:9] = 1
+    labels[2:42, 12:62] = 2  # too large for an enlarged frame
+    image = LabelledImage("x", "x", (labels * 90).astype(np.uint8), labels)
+    source = FrameSource([image], tiny, Frames(enlarged_share=1.0, flips=True))
+    rng = np.random.default_rng(0)
+    seen = {1: 0, 4: 0}
+    for _ in range(40):
+        frame = source.draw(0, rng)
+        seen[frame.scale[0]] += 1
+        if frame.scale[0] == 4:
+            # 12 x 12 mask pixels, or what lies inside of the frame
+            assert np.count_nonzero(frame.labels == 1) > 60
+    assert min(seen.values()) > 8
+
+
+def test_what_is_scored_has_an_enlarged_view_too(tiny) -> None:
+    tiny.min_object_px = 24
+    source = FrameSource([sized(12)], tiny, PLAIN)
+    whole, enlarged = source.views(0)
+    assert (whole.scale, enlarged.scale) == ((1, 1), (4, 4))
+    assert source.objects(0, enlarged)
+    assert np.array_equal(source.views(0)[1].rgb, enlarged.rgb)
+    (only,) = FrameSource([sized(30)], tiny, PLAIN).views(0)
+    assert only.scale == (1, 1)
+
+
+def test_images_are_read_once_while_they_fit(tiny, scene) -> None:
+    class Counted(list):
+        n_read = 0
+
+        def __getitem__(self, index):
+            self.n_read += 1
+            return super().__getitem__(index)
+
+    images = Counted([scene, stepped(32, 32)])
+    source = FrameSource(images, tiny, PLAIN)
+    rng = np.random.default_rng(0)
+    for index in (0, 1, 0, 1):
+        frame = source.draw(index, rng)
+        source.objects(index, frame)
+    assert images.n_read == 2

@@ -6,8 +6,8 @@ import pytest
 
 from napari_sam.training.prompt_sampling import (
     centre_point,
-    correction_point,
     noisy_box,
+    sampled_correction,
     uniform_point,
 )
 
@@ -59,7 +59,7 @@ def test_corrections_fall_on_errors(square, rng) -> None:
     predicted[4:15, 14:26] = True  # misses 4 columns, takes 5 too many
     labels = set()
     for _ in range(100):
-        x, y, label = correction_point(predicted, square, rng, STRIDE)
+        x, y, label = sampled_correction(predicted, square, rng, STRIDE)
         at = int((y + 0.5) // STRIDE), int((x + 0.5) // STRIDE)
         assert square[at] == bool(label)
         assert predicted[at] != bool(label)
@@ -68,6 +68,6 @@ def test_corrections_fall_on_errors(square, rng) -> None:
 
 
 def test_a_perfect_mask_is_confirmed(square, rng) -> None:
-    x, y, label = correction_point(square, square, rng, STRIDE)
+    x, y, label = sampled_correction(square, square, rng, STRIDE)
     assert label == 1
     assert square[int((y + 0.5) // STRIDE), int((x + 0.5) // STRIDE)]

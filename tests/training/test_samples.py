@@ -10,6 +10,9 @@ import pytest
 
 from napari_sam.errors import Cancelled, ImageError, LabelsError
 from napari_sam.prediction.intensity import to_rgb
+from napari_sam.training import frames
+from napari_sam.training.frames import FrameSource
+from napari_sam.training.recipe import Frames
 from napari_sam.training.samples import SampleSet, find_samples, tiles
 from napari_sam.training.sources import from_arrays
 
@@ -140,26 +143,37 @@ def test_large_planes_are_tiles_with_the_brightness_of_the_plane():
     assert found.n_objects == 12
 
 
-def test_memory_is_bounded_and_reading_repeats_only_what_was_dropped():
+def test_labels_are_read_once_in_looking_and_samples_each_time_they_are_asked_for():
+    image, labels = Counted(noise()), Counted(discs())
+    samples = find_samples([from_arrays(image, labels)])
+    assert (image.n_read, labels.n_read) == (60 * 80, 60 * 80)
+    found = SampleSet(samples)
+    for n in (2, 3):
+        found[0]
+        assert (image.n_read, labels.n_read) == (n * 60 * 80, n * 60 * 80)
+
+
+def test_who_shows_samples_keeps_them_within_bounds(tiny, monkeypatch):
+    """Once in memory, however often a frame of it is drawn; twice would be too much."""
     images = [Counted(noise(seed=i)) for i in range(3)]
-    sources = [from_arrays(image, discs()) for image in images]
-    samples = find_samples(sources)
+    samples = find_samples([from_arrays(image, discs()) for image in images])
     one = 60 * 80 * (3 + 4)
-    found = SampleSet(samples, max_bytes=2 * one)
+    monkeypatch.setattr(frames, "CACHE_BYTES", 2 * one)
+    source = FrameSource(SampleSet(samples), tiny, Frames())
     for image in images:
         image.n_read = 0
     for i in (0, 1, 0, 1):
-        found[i]
+        source.draw(i, np.random.default_rng(0))
     assert images[0].n_read == images[1].n_read == 60 * 80
-    found[2]
-    found[0]
+    source.draw(2, np.random.default_rng(0))
+    source.draw(0, np.random.default_rng(0))
     assert images[0].n_read == 2 * 60 * 80
-    assert found._kept.nbytes <= 2 * one
+    assert source._kept.nbytes <= 2 * one
 
 
 def test_many_threads_read_the_same():
     found = SampleSet(
-        find_samples([from_arrays(noise(seed=i), discs()) for i in range(4)]), 10
+        find_samples([from_arrays(noise(seed=i), discs()) for i in range(4)])
     )
     expected = [to_rgb(noise(seed=i)) for i in range(4)]
     wrong = []

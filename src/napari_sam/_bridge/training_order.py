@@ -7,11 +7,10 @@ import dataclasses
 import hashlib
 import json
 import logging
-import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from napari_sam.errors import CheckpointError, OutputError
+from napari_sam.errors import CheckpointError
 from napari_sam.weights.locations import user_data_folder
 
 if TYPE_CHECKING:
@@ -154,20 +153,3 @@ def granted_again(config: RunConfig, prepared: Prepared) -> RunConfig:
     )
     recipe = dataclasses.replace(config.recipe, loop=loop)
     return dataclasses.replace(config, recipe=recipe)
-
-
-def delete_run(folder: Path) -> None:
-    """Delete what an earlier run left.
-
-    Raises
-    ------
-    OutputError
-        If it cannot be deleted.
-    """
-    if not folder.exists():
-        return
-    try:
-        shutil.rmtree(folder)
-    except OSError as error:
-        msg = f"Cannot delete the earlier run {folder}: {error}. Delete it by hand."
-        raise OutputError(msg) from error

@@ -23,7 +23,6 @@ from psygnal import Signal
 from napari_sam._bridge.training_order import (
     Outcome,
     Prepared,
-    delete_run,
     earlier_run,
     folder_of_run,
     granted_again,
@@ -206,6 +205,13 @@ class TrainingRun:
     def _train(self, prepared: Prepared, *, is_anew: bool) -> tuple[Any, Any]:
         from napari_sam.training.card import keep_model
         from napari_sam.training.fine_tuning import fine_tune
+        from napari_sam.training.run_folder import (
+            KEPT_RUNS,
+            delete_run,
+            mark_begun,
+            mark_finished,
+            tidy_runs,
+        )
 
         order, folder = prepared.order, prepared.folder
         config = order.config
@@ -213,6 +219,7 @@ class TrainingRun:
             delete_run(folder)
         else:
             config = granted_again(config, prepared)
+        mark_begun(folder)
         self._post(self.stage, "Preparing: how good is the model before?")
         last: Metrics = {}
 
@@ -239,6 +246,9 @@ class TrainingRun:
                 device=str(prepared.model.device),
             )
             name, folder = row.name, row.folder or folder
+        if result.ended != "cancelled":
+            mark_finished(prepared.folder, result.ended)
+            tidy_runs(prepared.folder.parent, KEPT_RUNS)
         return self.finished, Outcome(name, result, last, order.spec, folder)
 
 

@@ -41,7 +41,7 @@ class Found:
     sample: Sample
     clicks: PlaneResult
     boxes: PlaneResult
-    grid: PlaneResult
+    everything: PlaneResult
 
 
 def demo(
@@ -87,7 +87,7 @@ def demo(
         layers = {
             "one click each": first.clicks.labels,
             "one box each": first.boxes.labels,
-            "everything": first.grid.labels,
+            "everything": first.everything.labels,
         }
         show_in_napari(first.sample, layers)
 
@@ -96,6 +96,7 @@ def _run_sample(sample: Sample, sam: "Sam", out: Path) -> Found:
     """Prompt, segment everything, print, write."""
     from napari_sam.evaluation.prompts import true_objects
     from napari_sam.evaluation.protocol import MIN_AREA_PX
+    from napari_sam.prediction.automatic_mask_generator import AutomaticMaskGenerator
     from napari_sam.prediction.predictor import SamPredictor
 
     objects = list(true_objects(sample.labels, min_area=MIN_AREA_PX))
@@ -125,14 +126,15 @@ def _run_sample(sample: Sample, sam: "Sam", out: Path) -> Found:
 
     started = time.perf_counter()
     with progress_bar() as bar:
-        task = bar.add_task("  Grid of points", total=None)
-        grid = by_grid(predictor, {})(
+        method = AutomaticMaskGenerator(predictor).settings.method
+        task = bar.add_task(f"  Everything, method {method}", total=None)
+        everything = by_grid(predictor, {})(
             sample.image,
             lambda done, total: bar.update(task, completed=done, total=total),
         )
         bar.remove_task(task)
-    _tell_grid(started, grid.labels, sample.labels)
-    found = Found(sample, clicks, boxes, grid)
+    _tell_everything(started, everything.labels, sample.labels)
+    found = Found(sample, clicks, boxes, everything)
     _write(found, objects, out)
     typer.echo(f"  image: {sample.credit}, {sample.licence}")
     return found
@@ -159,7 +161,7 @@ def _tell_prompts(
     return paint_best(answers, shape)
 
 
-def _tell_grid(
+def _tell_everything(
     started: float, labels: NDArray[np.uint32], truth: NDArray[np.uint16]
 ) -> None:
     from napari_sam.evaluation.matching import drop_small, iou_matrix, match_objects
@@ -184,16 +186,20 @@ def _write(found: Found, objects: "list[TrueObject]", out: Path) -> None:
 
     sample = found.sample
     size = sample.pixel_size_um
-    kinds = (("clicks", found.clicks), ("boxes", found.boxes), ("grid", found.grid))
+    kinds = (
+        ("clicks", found.clicks),
+        ("boxes", found.boxes),
+        ("everything", found.everything),
+    )
     paths = [
         write_labels(
             out / f"{sample.name}_{kind}_labels.tif", result.labels, pixel_size_um=size
         )
         for kind, result in kinds
     ]
-    rows = measure_objects(found.grid.labels, sample.image, pixel_size_um=size)
+    rows = measure_objects(found.everything.labels, sample.image, pixel_size_um=size)
     n_channels = 1 if sample.image.ndim == 2 else 3
-    table = out / f"{sample.name}_grid_objects.csv"
+    table = out / f"{sample.name}_everything_objects.csv"
     paths.append(write_table(table, rows, object_columns(n_channels)))
     shown = to_rgb(sample.image, rule=IntensityRule())
     centres = [o.centre_yx for o in objects]
@@ -204,7 +210,7 @@ def _write(found: Found, objects: "list[TrueObject]", out: Path) -> None:
             outline_panel(shown, found.clicks.labels, centres),
         ),
         ("one box per object", outline_panel(shown, found.boxes.labels)),
-        ("everything, no prompt", outline_panel(shown, found.grid.labels)),
+        ("everything, no prompt", outline_panel(shown, found.everything.labels)),
     )
     paths.append(write_panels(out / f"{sample.name}_overlay.png", panels))
     typer.echo(f"  wrote {', '.join(path.name for path in paths)}")

@@ -295,8 +295,8 @@ def _tell_no_gain(result: "TrainingResult", start: str) -> None:
     text = "It did not get better, so nothing was kept"
     if result.best_step:
         text += (
-            f" anew: step {result.best_step} of an earlier part of the run stays the "
-            f"best, in {result.weights}."
+            f" anew: the model kept at step {result.best_step} stays the best; its "
+            f"weights are also in {result.weights}."
         )
     else:
         text += f", and {start!r} stays the model."

@@ -90,7 +90,7 @@ class ConvDecoding:
         self._decoder = decoder = cast("ConvMaskDecoder", model.mask_decoder)
         self.side = self._encoder.grid_size
         nothing = self._encoder.no_mask_embed.detach()
-        self._columns = PromptColumns(self.side, nothing)
+        self._columns = PromptColumns(self.side)
         self._far = FastStage(decoder.far_stage, nothing)
         self._near = FastStage(decoder.near_stage, nothing)
         step = decoder.far_to_near
@@ -129,10 +129,9 @@ class ConvDecoding:
             stack = self._columns.fill(columns, queries[i], image.keys, self._scratch)
             kind = columns.kind
             far = self._far(image.far, _pooled(stack), kind, tunes[0][i], None)
-            coming = self._coming(far)
             lease = self._pool.lease()
-            torch.add(image.near, coming, out=lease.tensor)
-            self._near(lease.tensor, stack, kind, tunes[1][i], lease.tensor)
+            near = self._coming(far).add_(image.near)
+            self._near(near, stack, kind, tunes[1][i], lease.tensor)
             return self._describe(lease, places[i])
 
         found = work_side_by_side(find, range(len(places)))
@@ -166,11 +165,17 @@ class ConvDecoding:
         return Found(lease, coarse, known, places)
 
     def draw(
-        self, image: ConvImage, found: Found, hyper: Tensor, outputs: Sequence[int]
+        self,
+        image: ConvImage,
+        found: Found,
+        hyper: Tensor,
+        outputs: Sequence[int],
+        above: float | None,
     ) -> Tensor:
         """Draw outputs of one prompt, (k, 4h, 4w); ``hyper`` is (k, C2 + 1)."""
         coarse = found.coarse[list(outputs)]
-        return self.drawing(image.maps, found.cells.tensor, coarse, hyper, found.places)
+        cells = found.cells.tensor
+        return self.drawing(image.maps, cells, coarse, hyper, found.places, above)
 
 
 class ConvAttended:
@@ -186,6 +191,8 @@ class ConvAttended:
         Weights and bias of each output.
     outputs : sequence of B ints or None
         The output that was chosen of each prompt; None for all of them.
+    above : float or None
+        Logits up to it are of no interest.
     """
 
     def __init__(
@@ -196,6 +203,7 @@ class ConvAttended:
         predicted_iou: Tensor,
         hyper: Tensor,
         outputs: Sequence[int] | None = None,
+        above: float | None = None,
     ) -> None:
         self.predicted_iou = predicted_iou
         self._decoding = decoding
@@ -203,6 +211,7 @@ class ConvAttended:
         self._found = found
         self._hyper = hyper
         self._outputs = outputs
+        self._above = above
 
     def of_prompts(self, rows: Tensor) -> ConvAttended:
         """Keep only the prompts of these (k,) indices."""
@@ -215,6 +224,7 @@ class ConvAttended:
             self.predicted_iou[rows],
             self._hyper[rows],
             None if chosen is None else [chosen[i] for i in numbers],
+            self._above,
         )
 
     def of_outputs(self, chosen: Tensor) -> ConvAttended:
@@ -227,6 +237,19 @@ class ConvAttended:
             self.predicted_iou[rows, chosen][:, None],
             self._hyper[rows, chosen][:, None],
             chosen.tolist(),
+            self._above,
+        )
+
+    def only_above(self, threshold: float) -> ConvAttended:
+        """Let logits up to a threshold come out as any others up to it."""
+        return ConvAttended(
+            self._decoding,
+            self._image,
+            self._found,
+            self.predicted_iou,
+            self._hyper,
+            self._outputs,
+            threshold,
         )
 
     @torch.inference_mode()
@@ -236,7 +259,7 @@ class ConvAttended:
         def draw_one(i: int) -> Tensor:
             wanted = _ALL if self._outputs is None else [self._outputs[i]]
             return self._decoding.draw(
-                self._image, self._found[i], self._hyper[i], wanted
+                self._image, self._found[i], self._hyper[i], wanted, self._above
             )
 
         masks = work_side_by_side(draw_one, range(len(self._found)))
@@ -249,6 +272,6 @@ def _cells(x: Tensor) -> Tensor:
 
 
 def _pooled(stack: Tensor) -> Tensor:
-    """Mean of 2 x 2 cells: (h, w, k) to (n / 4, k)."""
-    maps = functional.avg_pool2d(as_map(stack), 2)
-    return maps.permute(0, 2, 3, 1).reshape(-1, stack.shape[2])
+    """Mean of 2 x 2 cells: (k, h, w) to (k, h / 2, w / 2)."""
+    rows = stack[:, 0::2] + stack[:, 1::2]
+    return (rows[..., 0::2] + rows[..., 1::2]).mul_(0.25)

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Masks of one prompt from its cells at stride 8, on a CPU.
 
-The plain form is `ConvMaskDecoder.draw`. n = h w cells at stride 8, k masks.
+The plain form is `ConvMaskDecoder.draw`. n = h w cells at stride 8, k masks. Somebody
+who wants to know only where logits exceed a threshold is drawn a window; what lies
+outside is not computed.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from torch.nn import functional
 
 from napari_sam.acceleration.conv_stages import FastBlock, as_map
-from napari_sam.modeling.prompt_encoder_map import fine_maps
+from napari_sam.modeling.prompt_encoder_map import FINE_STRIDE, fine_maps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,8 +23,18 @@ if TYPE_CHECKING:
 
     from napari_sam.modeling.mask_decoder_conv import ConvMaskDecoder
 
-# Rows of the finest map that are made at once: a band stays in the cache.
-_BAND = 32
+# Pixels of the finest map that are made at once: a band stays in the cache.
+_BAND_PX = 32 * 256
+
+MARGIN = 4.0
+"""Logits by which the coarse map has to stay below a threshold, in a cell and all
+around it, for the cell not to be drawn: more than the finer maps usually add."""
+
+LIMIT = 3.5
+"""If inside a window the finer maps add more than this, everything is drawn."""
+
+# Sides of windows are multiples of so many cells: oneDNN prepares itself for each size.
+_STEP = 8
 
 
 class FineMaps(NamedTuple):
@@ -30,6 +42,41 @@ class FineMaps(NamedTuple):
 
     fine: Tensor
     finest: Tensor
+
+
+class Window(NamedTuple):
+    """Rows top to bottom and columns left to right of a map, half-open."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    def of(self, x: Tensor) -> Tensor:
+        """Return this part of a map (H, W, C)."""
+        return x[self.top : self.bottom, self.left : self.right]
+
+    def within(self, other: Window) -> Window:
+        """Return where it lies in another window that it is a part of."""
+        y0, x0 = other.top, other.left
+        return Window(self.top - y0, self.left - x0, self.bottom - y0, self.right - x0)
+
+    def times(self, factor: int) -> Window:
+        """Return the same part of a finer map."""
+        return Window(*(factor * edge for edge in self))
+
+    def grown(self, cells: int, side: int) -> Window:
+        """Return it with more on each side, as far as the map reaches."""
+        top, left = max(self.top - cells, 0), max(self.left - cells, 0)
+        return Window(
+            top, left, min(self.bottom + cells, side), min(self.right + cells, side)
+        )
+
+    def shrunk(self, cells: int, side: int) -> Window:
+        """Return it with less on each side but where the map ends."""
+        top, left = (edge + cells * (edge > 0) for edge in self[:2])
+        bottom, right = (edge - cells * (edge < side) for edge in self[2:])
+        return Window(top, left, bottom, right)
 
 
 class ConvDrawing:
@@ -69,6 +116,7 @@ class ConvDrawing:
         coarse: Tensor,
         hyper: Tensor,
         places: Tensor,
+        above: float | None = None,
     ) -> Tensor:
         """Draw k masks.
 
@@ -84,48 +132,133 @@ class ConvDrawing:
             Weights and bias of each mask.
         places : (T, 3) tensor
             x, y, label of the prompts.
+        above : float or None
+            If given, logits up to it may come out as any others up to it: what is
+            unlikely to be above is not drawn. See `MARGIN`.
 
         Returns
         -------
         (k, 4h, 4w) tensor
         """
         side = self._side
-        weights, bias = hyper[:, :-1], hyper[:, -1]
-        fine = self._fine(maps.fine, cells, places)
-        step = (fine.view(-1, fine.shape[-1]) @ self._to_finest).view(
-            2 * side, 2 * side, -1
-        )
-        start = (coarse + bias[:, None]).view(1, -1, side, side)
-        logits = functional.interpolate(start, scale_factor=4.0, mode="bilinear")[0]
-        for first in range(0, 4 * side, _BAND):
-            band = slice(first, first + _BAND)
-            finest = _doubled_rows(step, first // 2, (first + _BAND) // 2)
-            finest += maps.finest[band]
-            finest.clamp_(min=0)
-            rows = finest.view(-1, finest.shape[-1])
-            logits[:, band] += (weights @ rows.t()).view(len(hyper), _BAND, -1)
+        cells, coarse = cells.view(side, side, -1), coarse.view(-1, side, side)
+        whole = Window(0, 0, side, side)
+        wide = whole if above is None else _window(coarse, above - MARGIN)
+        if above is None or wide == whole:
+            return self._draw(maps, cells, coarse, hyper, places, whole)
+        logits = coarse.new_full((len(coarse), 4 * side, 4 * side), above)
+        if wide is None:
+            return logits
+        drawn = self._draw(maps, cells, coarse, hyper, places, wide)
+        # At its rim a window lacks what lies beyond; there it is wrong.
+        inner = wide.shrunk(1, side)
+        if _adds_much(drawn, coarse, wide, inner):
+            return self._draw(maps, cells, coarse, hyper, places, whole)
+        top, left, bottom, right = inner.times(4)
+        logits[:, top:bottom, left:right] = drawn
         return logits
 
-    def _fine(self, fine_map: Tensor, cells: Tensor, places: Tensor) -> Tensor:
-        """Make the map at stride 4, (2h, 2w, C4)."""
-        side = self._side
-        step = (cells @ self._to_fine).view(side, side, -1)
-        fine = _doubled_rows(step, 0, side)
-        fine += fine_map
-        shown = fine_maps(places[None], (2 * side, 2 * side))[0].flatten(1)
+    def _draw(
+        self,
+        maps: FineMaps,
+        cells: Tensor,
+        coarse: Tensor,
+        hyper: Tensor,
+        places: Tensor,
+        wide: Window,
+    ) -> Tensor:
+        """Draw the inside of a window of cells, all but what is one cell from its rim.
+
+        Cells are (h, w, C8), coarse logits (k, h, w).
+        """
+        inner = wide.shrunk(1, self._side)
+        fine = self._fine(maps.fine, cells, places, wide)
+        step = (fine.view(-1, fine.shape[-1]) @ self._to_finest).view(
+            *fine.shape[:2], -1
+        )
+        weights, bias = hyper[:, :-1], hyper[:, -1]
+        part = coarse[:, wide.top : wide.bottom, wide.left : wide.right]
+        start = (part + bias[:, None, None])[None]
+        logits = functional.interpolate(start, scale_factor=4.0, mode="bilinear")[0]
+        top, left, bottom, right = inner.within(wide).times(4)
+        logits = logits[:, top:bottom, left:right]
+        finest_map = inner.times(4).of(maps.finest)
+        rows, columns = inner.within(wide).times(2), logits.shape[2]
+        n_rows = max(_BAND_PX // (2 * columns), 1)
+        for first in range(rows.top, rows.bottom, n_rows):
+            last = min(first + n_rows, rows.bottom)
+            finest = _doubled(step, Window(first, rows.left, last, rows.right))
+            band = slice(2 * (first - rows.top), 2 * (last - rows.top))
+            finest += finest_map[band]
+            finest.clamp_(min=0)
+            pixels = finest.reshape(-1, finest.shape[-1])
+            logits[:, band] += (weights @ pixels.t()).view(len(hyper), -1, columns)
+        return logits
+
+    def _fine(
+        self, fine_map: Tensor, cells: Tensor, places: Tensor, wide: Window
+    ) -> Tensor:
+        """Make a window of the map at stride 4, (2h, 2w, C4).
+
+        What lies beyond the window is nothing to the block's filter, as beyond the map:
+        the outermost row is right only where the map ends.
+        """
+        around = wide.grown(1, self._side)
+        near = around.of(cells)
+        step = (near.reshape(-1, near.shape[-1]) @ self._to_fine).view(
+            *near.shape[:2], -1
+        )
+        fine = _doubled(step, wide.within(around)).contiguous()
+        height, width = fine.shape[:2]
+        fine += wide.times(2).of(fine_map)
+        origin = places.new_tensor([wide.left, wide.top, 0]) * (2 * FINE_STRIDE)
+        shown = fine_maps((places - origin)[None], (height, width))[0].flatten(1)
         flat = fine.view(-1, fine.shape[-1])
         flat.addmm_(shown.t(), self._weight)
         self._block(as_map(fine))
         return fine
 
 
-def _doubled_rows(x: Tensor, start: int, stop: int) -> Tensor:
-    """Double rows start to stop of x (H, W, C), as if all were there: (2 k, 2 W, C)."""
-    above, below = min(start, 1), min(len(x) - stop, 1)
-    part = as_map(x[start - above : stop + below])
+def _window(coarse: Tensor, above: float) -> Window | None:
+    """Find what to draw of maps (k, h, w), with a rim; None if nothing is above."""
+    side = coarse.shape[1]
+    is_above = (coarse > above).any(dim=0)
+    edges = []
+    for axis in (1, 0):
+        used = is_above.any(dim=axis).nonzero()[:, 0].tolist()
+        if not used:
+            return None
+        # Coarse logits reach into the next cell, a mask's pixels are made of its
+        # neighbours' logits, and the outermost cells of a window are wrong.
+        edges.append(_rounded(used[0] - 3, used[-1] + 4, side))
+    (top, bottom), (left, right) = edges
+    return Window(top, left, bottom, right)
+
+
+def _rounded(first: int, last: int, side: int) -> tuple[int, int]:
+    """Make a range as long as one of few lengths, inside of 0 to side."""
+    length = min(-(-(last - first) // _STEP) * _STEP, side)
+    first = max(min(first, side - length), 0)
+    return first, first + length
+
+
+def _adds_much(drawn: Tensor, coarse: Tensor, wide: Window, inner: Window) -> bool:
+    """Tell whether logits (k, 4h, 4w) exceed those of the cells around by much."""
+    part = coarse[:, wide.top : wide.bottom, wide.left : wide.right]
+    around = functional.max_pool2d(part, 3, stride=1, padding=1)
+    top, left, bottom, right = inner.within(wide)
+    height, width = bottom - top, right - left
+    rows = drawn.reshape(-1, height, 4, 4 * width).amax(dim=2)
+    finer = rows.view(-1, height, width, 4).amax(dim=3)
+    return bool((finer - around[:, top:bottom, left:right]).max() > LIMIT)
+
+
+def _doubled(x: Tensor, inner: Window) -> Tensor:
+    """Double a part of x (H, W, C), as if all of it were there."""
+    around = inner.grown(1, max(x.shape[:2]))  # slices end where x does
+    part = as_map(around.of(x))
     out = functional.interpolate(part, scale_factor=2.0, mode="bilinear")
-    rows = out.permute(0, 2, 3, 1)[0]
-    return rows[2 * above : len(rows) - 2 * below]
+    return inner.within(around).times(2).of(out.permute(0, 2, 3, 1)[0])
 
 
 def _weight(layer: torch.nn.Conv2d) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from napari_sam.acceleration.convolutions import Convolution
+from napari_sam.acceleration.products import Product
 from napari_sam.acceleration.prompt_columns import Kind, constants
 
 if TYPE_CHECKING:
@@ -55,18 +56,21 @@ class FastStage:
         Parameters
         ----------
         image : (N, C) tensor
-            The image's share.
-        maps : (..., k + 1) tensor
+            The image's share; if there is memory for the result, it may be used up.
+        maps : (k + 1, h, w) tensor
             The prompt's maps of all N cells, the last one of ones.
         kind : Kind
             Which maps they are.
         tune : (2, C) tensor
             Gain and shift after normalising.
         out : (N, C) tensor, optional
-            Memory for the result, be it that of the image.
+            Memory for the result.
         """
-        flat = maps.reshape(-1, maps.shape[-1])
-        x = torch.addmm(image, flat, self._of_kind(kind))
+        flat, weights = maps.flatten(1).t(), self._of_kind(kind)
+        if out is None:
+            x = torch.addmm(image, flat, weights)
+        else:
+            x = image.addmm_(flat, weights)
         gain, shift = tune
         normed = functional.layer_norm(x, (len(gain),), gain, shift, self._norm.eps)
         if out is not None:
@@ -102,12 +106,20 @@ class FastBlock:
         self._depthwise = Convolution(
             depthwise.weight, depthwise.bias, groups=depthwise.groups
         )
-        self._mix = Convolution(block.mix.weight, block.mix.bias, activation="relu")
-        self._out = Convolution(block.out.weight, block.out.bias)
+        self._mix, self._out = (
+            Product(layer.weight.flatten(1), layer.bias)
+            for layer in (block.mix, block.out)
+        )
 
     def __call__(self, x: Tensor) -> None:
         """Add to x (1, C, H, W), channels-last, what the block makes of it."""
-        self._out.add_to(x, self._mix(self._depthwise(x)))
+        mixed = self._mix(_cells_of(self._depthwise(x))).relu_()
+        self._out.add(mixed, _cells_of(x))
+
+
+def _cells_of(x: Tensor) -> Tensor:
+    """Call a map (1, C, H, W) in channels-last order (H W, C) memory."""
+    return x.permute(0, 2, 3, 1).view(-1, x.shape[1])
 
 
 def as_map(x: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ along a side of the feature grid.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,6 +55,21 @@ class Attended(Protocol):
 
     def draw(self) -> Tensor:
         """Return mask logits, (B, n, 4g, 4g): the dear part."""
+
+
+@runtime_checkable
+class Selective(Protocol):
+    """Answers that need not be drawn where nobody looks."""
+
+    def only_above(self, threshold: float) -> Attended:
+        """Let logits up to a threshold come out as any others up to it."""
+
+
+def only_above(attended: Attended, threshold: float) -> Attended:
+    """Say that logits up to a threshold are all the same, where that saves work."""
+    if isinstance(attended, Selective):
+        return attended.only_above(threshold)
+    return attended
 
 
 class Decoding(Protocol):

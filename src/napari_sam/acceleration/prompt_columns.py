@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The maps of one prompt, side by side for each cell, without those that say nothing.
+"""The maps of one prompt without those that say nothing.
 
 A click's nearness is a product of a row and a column, and so cheaper to make than to
 read; a map that is the same everywhere is left out and becomes part of a bias. h and w
@@ -71,21 +71,28 @@ class Columns(NamedTuple):
 
     kind: Kind
     clicks: tuple[Tensor, Tensor]
-    rows: tuple[Tensor, Tensor]
+    rows: tuple[list[int], list[int]]
     box: Tensor | None
     mask: Tensor | None
 
 
 def columns_of(places: Tensor, mask: Tensor | None) -> Columns:
     """Sort the places (T, 3) of one prompt; pixel indices become pixel centres."""
-    labels = places[:, 2]
-    rows = tuple((labels == wanted).nonzero()[:, 0] for wanted in (1, 0))
+    labels = places[:, 2].tolist()
+    positive, negative = (
+        [row for row, label in enumerate(labels) if label == wanted]
+        for wanted in (1, 0)
+    )
+    corners = [
+        row
+        for row, label in enumerate(labels)
+        if label in (BOX_TOP_LEFT, BOX_BOTTOM_RIGHT)
+    ]
     centres = places[:, :2] + 0.5
-    corners = centres[(labels == BOX_TOP_LEFT) | (labels == BOX_BOTTOM_RIGHT)]
-    box = corners.flatten() if len(corners) else None
-    kind = Kind(len(rows[0]) > 0, len(rows[1]) > 0, box is not None, mask is not None)
-    clicks = (centres[rows[0]], centres[rows[1]])
-    return Columns(kind, clicks, (rows[0], rows[1]), box, mask)
+    box = centres[corners].flatten() if corners else None
+    kind = Kind(bool(positive), bool(negative), box is not None, mask is not None)
+    clicks = (centres[positive], centres[negative])
+    return Columns(kind, clicks, (positive, negative), box, mask)
 
 
 class PromptColumns:
@@ -95,78 +102,89 @@ class PromptColumns:
     ----------
     side : int
         Cells h = w along a side of the feature grid.
-    nothing : (c,) tensor
-        The mask maps without a mask.
     """
 
-    def __init__(self, side: int, nothing: Tensor) -> None:
+    def __init__(self, side: int) -> None:
         self._side = side
-        centres = torch.arange(side, dtype=torch.float32) * STRIDE + STRIDE / 2
-        self._centres = centres
-        self._nothing = nothing
+        self._centres = torch.arange(side, dtype=torch.float32) * STRIDE + STRIDE / 2
+        radii, scales = torch.tensor(POINT_RADII), torch.tensor(OFFSET_SCALES)
+        self._narrowness = -0.5 / radii.square()[:, None]
+        self._scales = scales[:, None, None]
 
     def fill(
         self, prompt: Columns, queries: Tensor, keys: Tensor, scratch: OwnScratch
     ) -> Tensor:
-        """Return (h, w, k) maps, k as in `Kind.columns`, and a last one of ones.
+        """Return (k, h, w) maps, k as in `Kind.columns`, and a last one of ones.
 
         ``queries`` (HEADS, T, d) and ``keys`` (HEADS, d, h w) are of unit length.
         """
         side = self._side
         n_columns = len(prompt.kind.columns()) + 1
-        stack = scratch.get("stack", side, side, n_columns)
-        stack[..., -1] = 1
+        stack = scratch.get("stack", n_columns, side, side)
+        stack[-1] = 1
         at = 0
-        positive, negative = prompt.clicks
-        if len(positive):
-            squared, way = self._way(positive)
-            at = self._nearness(stack, at, squared)
-        if len(negative):
-            at = self._nearness(stack, at, self._way(negative)[0])
-        if len(positive):
-            for offset in way:
-                for scale in OFFSET_SCALES:
-                    stack[..., at] = torch.tanh(offset / scale)
-                    at += 1
+        for clicks in prompt.clicks:
+            if len(clicks):
+                self._nearness(clicks, stack[at : at + _N_RADII])
+                at += _N_RADII
+        if prompt.kind.has_positive:
+            n = len(OFFSET_SCALES)
+            dx, dy = self._way(prompt.clicks[0])
+            stack[at : at + n] = torch.tanh(dx / self._scales)
+            stack[at + n : at + 2 * n] = torch.tanh(dy / self._scales)
+            at += 2 * n
         if prompt.box is not None:
             at = self._box(stack, at, prompt.box)
         if prompt.mask is not None:
-            stack[..., at : at + MASK_CHANNELS] = prompt.mask.permute(1, 2, 0)
+            stack[at : at + MASK_CHANNELS] = prompt.mask
             at += MASK_CHANNELS
         for rows in prompt.rows:
-            if len(rows):
-                scores = torch.matmul(queries[:, rows], keys).amax(dim=1)
-                stack[..., at : at + HEADS] = scores.t().view(side, side, HEADS)
+            if rows:
+                likeness = stack[at : at + HEADS].flatten(1)
+                torch.amax(torch.matmul(queries[:, rows], keys), dim=1, out=likeness)
                 at += HEADS
         return stack
 
-    def _way(self, clicks: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Squared distance to the closest click, and the way to it in x and y."""
-        dx = self._centres - clicks[:, :1]  # (p, w)
-        dy = self._centres - clicks[:, 1:]  # (p, h)
-        if len(clicks) == 1:
-            squared = dy.square().t() + dx.square()
-            return squared, (dx, dy.t())
+    def _offsets(self, clicks: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the way of columns and of rows to clicks: (p, w), (p, h)."""
+        return self._centres - clicks[:, :1], self._centres - clicks[:, 1:]
+
+    def _nearest(self, clicks: Tensor) -> tuple[Tensor, Tensor]:
+        """Squared distance (h, w) to the closest click, and which one it is."""
+        dx, dy = self._offsets(clicks)
         every = dy.square()[:, :, None] + dx.square()[:, None]  # (p, h, w)
         squared, index = every.min(dim=0)
-        columns = torch.arange(self._side)
-        return squared, (dx[index, columns], dy[index, columns[:, None]])
+        return squared, index
 
-    @staticmethod
-    def _nearness(stack: Tensor, at: int, squared: Tensor) -> int:
-        for radius in POINT_RADII:
-            stack[..., at] = torch.exp(squared * (-0.5 / radius**2))
-            at += 1
-        return at
+    def _way(self, clicks: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the way to the closest click in x and in y, as far as it varies."""
+        dx, dy = self._offsets(clicks)
+        if len(clicks) == 1:
+            return dx, dy.t()
+        index = self._nearest(clicks)[1]
+        columns = torch.arange(self._side)
+        return dx[index, columns], dy[index, columns[:, None]]
+
+    def _nearness(self, clicks: Tensor, out: Tensor) -> None:
+        """Write nearness to the closest click, (radii, h, w)."""
+        if len(clicks) == 1:
+            dx, dy = self._offsets(clicks)
+            across, down = (
+                torch.exp(way.square() * self._narrowness) for way in (dx, dy)
+            )
+            torch.mul(down[:, :, None], across[:, None], out=out)
+            return
+        squared = self._nearest(clicks)[0]
+        torch.exp(squared * self._narrowness[..., None], out=out)
 
     def _box(self, stack: Tensor, at: int, box: Tensor) -> int:
         x0, y0, x1, y1 = box
         across, down = self._centres, self._centres[:, None]
         for scale in BOX_SCALES:
             for side in (across - x0, x1 - across, down - y0, y1 - down):
-                stack[..., at] = torch.tanh(side / scale)
+                stack[at] = torch.tanh(side / scale)
                 at += 1
-        stack[..., at] = 1
+        stack[at] = 1
         return at + 1
 
 

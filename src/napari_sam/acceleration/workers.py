@@ -11,14 +11,16 @@ computes.
 from __future__ import annotations
 
 import threading
+from collections import deque
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import cache
+from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Generator, Iterable, Sequence
 
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
@@ -84,14 +86,46 @@ def work_side_by_side(
     n_threads = torch.get_num_threads()
     if n_threads == 1 or not items:
         return [work(item) for item in items]
-    # Every thread has an inference mode of its own.
-    is_inference = torch.is_inference_mode_enabled()
+    return list(_pool(n_threads).map(_in_this_mode(work), items))
 
-    def work_alone(item: Piece) -> Result:
-        with torch.inference_mode(is_inference):
-            return work(item)
 
-    return list(_pool(n_threads).map(work_alone, items))
+def work_in_order(
+    work: Callable[[Piece], Result], items: Iterable[Piece]
+) -> Generator[Result, None, None]:
+    """Call ``work`` with every item as `work_side_by_side`, and yield what is done.
+
+    While results are looked at, the next items are worked on. Whoever stops asking has
+    to wait for the items that were begun; the rest is given up.
+
+    Parameters
+    ----------
+    work : callable
+        As for `work_side_by_side`.
+    items : iterable
+        What it is called with, one by one.
+
+    Yields
+    ------
+    Results in the order of the items; an error of one is raised in its turn.
+    """
+    n_threads = torch.get_num_threads()
+    if n_threads == 1:
+        yield from map(work, items)
+        return
+    pool, work_alone, waiting = _pool(n_threads), _in_this_mode(work), iter(items)
+    # As many again, so that nobody has to wait for the reader of results.
+    begun = deque(
+        pool.submit(work_alone, item) for item in islice(waiting, 2 * n_threads)
+    )
+    try:
+        while begun:
+            result = begun.popleft().result()
+            begun.extend(pool.submit(work_alone, item) for item in islice(waiting, 1))
+            yield result
+    finally:
+        for future in begun:
+            future.cancel()
+        wait(begun)
 
 
 def work_unsplit(work: Callable[[], Result]) -> Result:
@@ -111,6 +145,17 @@ def work_unsplit(work: Callable[[], Result]) -> Result:
     What `work` returned; an error of it is raised here.
     """
     return work_side_by_side(lambda call: call(), [work])[0]
+
+
+def _in_this_mode(work: Callable[[Piece], Result]) -> Callable[[Piece], Result]:
+    """Let work be done in the present inference mode: each thread has its own."""
+    is_inference = torch.is_inference_mode_enabled()
+
+    def work_alone(item: Piece) -> Result:
+        with torch.inference_mode(is_inference):
+            return work(item)
+
+    return work_alone
 
 
 def _without_gradients(work: Callable[[Piece], None], piece: Piece) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from napari_sam.structures.innermost import innermost_pixel
 from napari_sam.structures.mask_window import MaskWindow
 from napari_sam.structures.prompt_checks import BACKGROUND, FOREGROUND
 from napari_sam.structures.prompts import PointPrompt
@@ -53,11 +54,7 @@ class TrueObject:
 
 
 def centre_point(mask: NDArray[np.bool_]) -> tuple[int, int]:
-    """Pixel of the mask that lies farthest from its boundary.
-
-    It is the first maximum, in row-major order, of the Euclidean distance to the
-    nearest pixel outside. The mask is padded by one background pixel, so that the
-    border of the image counts as boundary (Kirillov et al. 2023, section 7.1).
+    """Row and column of `innermost_pixel`, for a mask that must not be empty.
 
     Parameters
     ----------
@@ -67,7 +64,8 @@ def centre_point(mask: NDArray[np.bool_]) -> tuple[int, int]:
     if not mask.any():
         msg = "An empty mask has no centre point. Give a mask with at least one pixel."
         raise ValueError(msg)
-    return _deepest(mask)[1:]
+    found = innermost_pixel(mask)
+    return found.y, found.x
 
 
 def true_objects(
@@ -118,9 +116,7 @@ def jittered_box(
 ) -> tuple[float, float, float, float]:
     """Return the box of an object as somebody draws it who does not look closely.
 
-    Each of the four sides moves by normal noise with a standard deviation of ``share``
-    of the box's height or width, at most 20 px (Kirillov et al. 2023, appendix A), and
-    never past two fifths of it, so that the box keeps its middle.
+    Its sides move as `moved_sides` says, by 20 px at most.
 
     Parameters
     ----------
@@ -137,12 +133,7 @@ def jittered_box(
     -------
     (y0, x0, y1, x1) of float
     """
-    y0, x0, y1, x1 = found.box_yx
-    sides = np.array([y1 - y0, x1 - x0] * 2, dtype=np.float64)
-    most = np.minimum(MAX_JITTER_PX, 0.4 * sides)
-    moved = np.array([y0, x0, y1, x1]) + np.clip(
-        rng.normal(size=4) * share * sides, -most, most
-    )
+    moved = moved_sides(np.array(found.box_yx, np.float64), rng, share, MAX_JITTER_PX)
     height, width = shape
     return (
         max(0.0, float(moved[0])),
@@ -150,6 +141,30 @@ def jittered_box(
         min(float(height), float(moved[2])),
         min(float(width), float(moved[3])),
     )
+
+
+def moved_sides(
+    box: NDArray[np.float64], rng: np.random.Generator, share: float, limit: float
+) -> NDArray[np.float64]:
+    """Move each side of a box by normal noise (Kirillov et al. 2023, appendix A).
+
+    No side moves by more than two fifths of the box, so that it keeps its middle.
+
+    Parameters
+    ----------
+    box : (4,) array
+        Lower corner, upper corner; either axis first.
+    rng : Generator
+        Source of chance.
+    share : float
+        Standard deviation as a part of the box's height or width.
+    limit : float
+        No side moves further, in units of the box.
+    """
+    sides = np.tile(box[2:] - box[:2], 2)
+    most = np.minimum(limit, 0.4 * sides)
+    moved = box + np.clip(rng.normal(size=4) * share * sides, -most, most)
+    return np.asarray(moved, np.float64)
 
 
 def correction_point(truth: MaskWindow, prediction: MaskWindow) -> PointPrompt | None:
@@ -177,19 +192,11 @@ def correction_point(truth: MaskWindow, prediction: MaskWindow) -> PointPrompt |
     y0, x0 = min(b[0] for b in boxes), min(b[1] for b in boxes)
     whole = (y0, x0, max(b[2] for b in boxes), max(b[3] for b in boxes))
     wanted, given = truth.inside(whole), prediction.inside(whole)
-    missing, surplus = _deepest(wanted & ~given), _deepest(given & ~wanted)
-    if missing[0] == 0 and surplus[0] == 0:
+    missing = innermost_pixel(wanted & ~given)
+    surplus = innermost_pixel(given & ~wanted)
+    if missing.depth == 0 and surplus.depth == 0:
         return None
-    is_missing = missing[0] > surplus[0]
+    is_missing = missing.depth > surplus.depth
     _, y, x = missing if is_missing else surplus
     label = FOREGROUND if is_missing else BACKGROUND
     return PointPrompt((float(y0 + y), float(x0 + x)), label)
-
-
-def _deepest(region: NDArray[np.bool_]) -> tuple[float, int, int]:
-    """Return the largest distance to the outside and where it is; 0 if empty."""
-    if not region.any():
-        return 0.0, 0, 0
-    depth = ndimage.distance_transform_edt(np.pad(region, 1))[1:-1, 1:-1]
-    y, x = np.unravel_index(int(np.argmax(depth)), region.shape)
-    return float(depth[y, x]), int(y), int(x)

@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 
 from napari_sam.errors import ImageError, LabelsError
 from napari_sam.evaluation.asking import AskedImage
+from napari_sam.evaluation.average_recall import proposed_masks, recalled
 from napari_sam.evaluation.cases import WorstCases, image_case, object_case
 from napari_sam.evaluation.clicking import (
     First,
@@ -43,7 +44,6 @@ from napari_sam.evaluation.clicking import (
 from napari_sam.evaluation.groups import group_of
 from napari_sam.evaluation.instances import InstanceScores, score_instances
 from napari_sam.evaluation.prompts import TrueObject, true_objects
-from napari_sam.evaluation.proposals import propose, recalled
 from napari_sam.evaluation.report import Report
 from napari_sam.evaluation.scores import ImageScores, ObjectFacts
 from napari_sam.evaluation.settings import (
@@ -150,7 +150,7 @@ def measure_images(
         }
         recall = None
         if "proposals" in settings.modes:
-            recall = recalled(measurement.objects, propose(predictor, image))
+            recall = recalled(measurement.objects, proposed_masks(predictor, image))
         yield ImageScores(
             name=name,
             shape=(labels.shape[0], labels.shape[1]),

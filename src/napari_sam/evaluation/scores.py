@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_sam.evaluation.average_recall import LARGE_PX, SMALL_PX
 from napari_sam.evaluation.bootstrap import Part
-from napari_sam.evaluation.proposals import LARGE_PX, SMALL_PX
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

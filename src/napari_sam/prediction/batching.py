@@ -2,15 +2,22 @@
 """Working through many prompts in batches that fit the device's memory."""
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import TypeVar
 
 import torch
+
+from napari_sam.acceleration.workers import work_in_order
 
 Result = TypeVar("Result")
 
 
 def in_batches(
-    work: Callable[[int, int], Result], n_items: int, batch_size: int
+    work: Callable[[int, int], Result],
+    n_items: int,
+    batch_size: int,
+    *,
+    n_at_once: int = 1,
 ) -> Iterator[tuple[int, Result]]:
     """Work on ranges of items; when memory runs out, halve the batch and go on.
 
@@ -22,6 +29,9 @@ def in_batches(
         Number of items in all.
     batch_size : int
         Items at once to begin with; it is not raised again after it was halved.
+    n_at_once : int
+        Batches that may be worked on at the same time, each by a thread that does not
+        split its operations; they share `batch_size`.
 
     Yields
     ------
@@ -36,6 +46,15 @@ def in_batches(
         If memory does not suffice for a single item.
     """
     start = 0
+    if n_at_once > 1:
+        batch_size = max(batch_size // n_at_once, 1)
+        try:
+            for start, result in _side_by_side(work, n_items, batch_size):
+                yield start, result
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+        # What is left, if anything, has to do with less memory: one at a time.
     while start < n_items:
         stop = min(start + batch_size, n_items)
         try:
@@ -50,6 +69,16 @@ def in_batches(
         # Only here, past the error, are the failed batch's own tensors gone.
         batch_size = (stop - start) // 2
         _release_unused_memory()
+
+
+def _side_by_side(
+    work: Callable[[int, int], Result], n_items: int, batch_size: int
+) -> Iterator[tuple[int, Result]]:
+    """Yield the ends and results of ranges that are worked on at the same time."""
+    stops = [min(n + batch_size, n_items) for n in range(0, n_items, batch_size)]
+    ranges = zip([0, *stops], stops, strict=False)
+    with closing(work_in_order(lambda part: work(*part), ranges)) as results:
+        yield from zip(stops, results, strict=True)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

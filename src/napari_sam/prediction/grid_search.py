@@ -3,8 +3,8 @@
 
 Kirillov et al. 2023, section 4 and appendix B; steps, order and comparisons are those
 of the reference implementation. Who answers the points is handed in, so that the
-algorithm can be run against a scripted decoder. At no time is more than one enlarged
-mask held.
+algorithm can be run against a scripted decoder. At no time does a thread hold more than
+one enlarged mask.
 """
 
 from collections.abc import Callable, Sequence
@@ -165,7 +165,9 @@ class CropSearch:
 
         records: list[MaskRecord] = []
         n_done = 0
-        for stop, found in in_batches(search_part, len(points_yx), batch_size):
+        at_once = self._decoder.n_at_once
+        batches = in_batches(search_part, len(points_yx), batch_size, n_at_once=at_once)
+        for stop, found in batches:
             records += found
             counter.add(stop - n_done)
             n_done = stop
@@ -198,7 +200,7 @@ class CropSearch:
         else:
             chosen = torch.ones_like(predicted_iou, dtype=torch.bool)
         # Masks are enlarged one by one, after this filter and where they are only.
-        logits = answers.logits(chosen)
+        logits = answers.logits(chosen, self._maker.lowest_logit)
         boxes = sample_boxes(logits, self._maker.lowest_logit)
         scores = predicted_iou[chosen].tolist()
         numbers = chosen.nonzero()[:, 0].tolist()

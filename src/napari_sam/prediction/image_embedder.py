@@ -3,7 +3,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from threading import Event
+from threading import Event, Lock
 from typing import Any
 
 import numpy as np
@@ -52,6 +52,8 @@ class ImageEmbedder:
         self._model = engine.model
         self._features: LruCache[ImageFeatures] = LruCache(_MAX_EMBEDDINGS, _MAX_BYTES)
         self._prepared: LruCache[Any] = LruCache(_MAX_EMBEDDINGS, _MAX_BYTES)
+        # Batches of one search are worked on side by side.
+        self._preparing = Lock()
 
     def embed(self, rgb: RgbPlane, cancel: Event | None = None) -> ImageEmbedding:
         """Encode one plane, or find it encoded already.
@@ -167,6 +169,10 @@ class ImageEmbedder:
         embedding : ImageEmbedding
             Of the same model.
         """
+        with self._preparing:
+            return self._prepare(embedding)
+
+    def _prepare(self, embedding: ImageEmbedding) -> Any:
         key = (self._engine.keep_up(), embedding.digest)
         prepared = self._prepared.get(key)
         if prepared is not None:

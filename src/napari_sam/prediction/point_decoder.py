@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from napari_sam.acceleration.decoding import Attended
+from napari_sam.acceleration.decoding import Attended, only_above
 from napari_sam.prediction.logit_windows import EnlargedWindow, LogitWindow
 from napari_sam.prediction.predictor import MULTI_OUTPUT, SamPredictor
 from napari_sam.prediction.prompt_batch import PromptBatch
@@ -23,13 +23,15 @@ class DecodedPoints(Protocol):
     def predicted_iou(self) -> Tensor:
         """The model's own estimates, (n, 3) float32."""
 
-    def logits(self, chosen: Tensor) -> Tensor:
+    def logits(self, chosen: Tensor, above: float) -> Tensor:
         """Return low-resolution logits of some masks.
 
         Parameters
         ----------
         chosen : (n, 3) bool tensor
             Which masks are wanted; k of them.
+        above : float
+            Logits up to it may come out as any others up to it.
 
         Returns
         -------
@@ -40,6 +42,10 @@ class DecodedPoints(Protocol):
 
 class PointDecoder(Protocol):
     """Answers single foreground points on one crop."""
+
+    @property
+    def n_at_once(self) -> int:
+        """How many threads may ask at the same time, and had best do so."""
 
     def decode(self, points_yx: Coordinates) -> DecodedPoints:
         """Answer (n, 2) points, row and column in pixels of the crop."""
@@ -69,6 +75,16 @@ class SamPointDecoder:
         )
         self._windows = predictor.windows_of(embedding)
 
+    @property
+    def n_at_once(self) -> int:
+        """How many threads may ask at the same time, and had best do so.
+
+        On a CPU batches are worked on side by side: when each operation is split
+        instead, every one of them waits for the slowest thread.
+        """
+        is_on_cpu = self._predictor.model.device.type == "cpu"
+        return torch.get_num_threads() if is_on_cpu else 1
+
     def decode(self, points_yx: Coordinates) -> DecodedPoints:
         """Answer (n, 2) points, row and column in pixels of the crop."""
         positions = self._transform.points_to_frame(points_yx)[:, None]
@@ -93,12 +109,13 @@ class _ThreeOutputs:
         self._attended = attended
         self._side = side
 
-    def logits(self, chosen: Tensor) -> Tensor:
+    def logits(self, chosen: Tensor, above: float) -> Tensor:
         """Return low-resolution logits of the chosen masks, (k, a, b).
 
         A point none of whose masks was chosen costs nothing here, and of a point with
         one only that one is drawn.
         """
+        attended = only_above(self._attended, above)
         n_chosen = chosen.sum(dim=1)
         # Where the masks of each point begin among all that were chosen.
         places = n_chosen.cumsum(dim=0) - n_chosen
@@ -108,11 +125,11 @@ class _ThreeOutputs:
         rows = (n_chosen == 1).nonzero()[:, 0]
         if len(rows):
             outputs = MULTI_OUTPUT.start + chosen[rows].int().argmax(dim=1)
-            kept = self._attended.of_prompts(rows).of_outputs(outputs)
+            kept = attended.of_prompts(rows).of_outputs(outputs)
             drawn[places[rows]] = self._predictor.draw(kept)[:, 0]
         rows = (n_chosen > 1).nonzero()[:, 0]
         if len(rows):
-            masks = self._predictor.draw(self._attended.of_prompts(rows))
+            masks = self._predictor.draw(attended.of_prompts(rows))
             is_chosen = chosen[rows]
             within = is_chosen.cumsum(dim=1) - 1
             where = (places[rows][:, None] + within)[is_chosen]

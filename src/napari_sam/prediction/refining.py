@@ -11,11 +11,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import ndimage
 
 from napari_sam.prediction.amg_filters import mask_iou
 from napari_sam.prediction.batching import in_batches
 from napari_sam.prediction.logit_windows import sample_boxes
+from napari_sam.structures.innermost import innermost_pixel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,7 +96,7 @@ class Refiner:
 
     def _draw(self, records: dict[int, MaskRecord]) -> dict[int, MaskRecord]:
         """Ask about some masks; return the answers that replace them."""
-        points = np.array([innermost_pixel(record) for record in records.values()])
+        points = np.array([innermost_of(record) for record in records.values()])
         boxes = np.array([record.bbox for record in records.values()], np.float64)
         points -= self._origin
         boxes -= np.tile(self._origin, 2)
@@ -119,9 +119,8 @@ class Refiner:
         return drawn
 
 
-def innermost_pixel(record: MaskRecord) -> tuple[float, float]:
+def innermost_of(record: MaskRecord) -> tuple[float, float]:
     """Return the pixel of a mask that is farthest from its border: row, column."""
     mask, y0, x0 = record.crop()
-    depth = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
-    y, x = np.unravel_index(int(np.argmax(depth)), depth.shape)
-    return float(y0 + y), float(x0 + x)
+    found = innermost_pixel(mask)
+    return float(y0 + found.y), float(x0 + found.x)

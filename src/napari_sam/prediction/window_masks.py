@@ -2,6 +2,7 @@
 """Masks out of enlarged logits, and how stable they are, in one pass."""
 
 from dataclasses import dataclass
+from threading import local
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +21,8 @@ class Thresholds:
     high: float
 
 
-class WindowMasks:
-    """Makes masks of windows, one after the other, in the same memory."""
+class WindowMasks(local):
+    """Makes masks of windows, one after the other, in memory that is each thread's."""
 
     def __init__(self) -> None:
         self._mask = np.zeros(0, dtype=np.bool_)

@@ -123,19 +123,33 @@ def keep_model(
         result, name=name, parent=parent, split=split, config=config, device=device
     )
     text = card_text(card)
-    for file_name, content in (
-        (trained.CARD_NAME, json.dumps(card, indent=1) + "\n"),
-        (trained.TEXT_NAME, text),
-    ):
-        with written_atomically(result.weights.with_name(file_name)) as temporary:
-            temporary.write_text(content, encoding="utf-8")
-    return trained.add(
+    row = trained.add(
         lambda path: save_with_card(result.weights, path, card),
         card,
         text,
         name=name,
         taken=published_names(),
     )
+    # Last: the card beside the run says that its weights are kept, see `step_kept`.
+    for file_name, content in (
+        (trained.TEXT_NAME, text),
+        (trained.CARD_NAME, json.dumps(card, indent=1) + "\n"),
+    ):
+        with written_atomically(result.weights.with_name(file_name)) as temporary:
+            temporary.write_text(content, encoding="utf-8")
+    return row
+
+
+def step_kept(folder: Path) -> int:
+    """Return the step of the weights that `keep_model` kept last of a run; 0 if none.
+
+    A card that cannot be read counts as none: keeping weights twice loses nothing.
+    """
+    try:
+        card = json.loads((folder / trained.CARD_NAME).read_text(encoding="utf-8"))
+        return int(card["run"]["best_step"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return 0
 
 
 def make_card(

@@ -20,16 +20,19 @@ class TrainConfig:
     # for large objects.
     crop_size: int = 256
     crops_per_step: int = 4
-    objects_per_crop: int = 12
+    objects_per_crop: int = 6
     large_crop_size: int = 512
     large_crop_fraction: float = 0.2
-    large_crop_objects: int = 14
+    large_crop_objects: int = 6
     rounds: int = 4  # first prompt and corrections
     correction_fraction: float = 0.5  # share of prompts that get one round more
     box_fraction: float = 0.4  # paper: 0.5; clicks are the harder prompt
     box_jitter: float = 0.1  # of the box side, at most 20 px (paper)
     tight_box_fraction: float = 0.4  # annotators' and detectors' boxes are often tight
-    centre_point_fraction: float = 0.4  # the others are uniform in the object
+    centre_point_fraction: float = 0.5  # the others are uniform in the object
+    # Crops shown as they are when annotating: usual contrast and scale, hardly changed.
+    # Where an outline lies is a habit of each set, and follows from its looks.
+    plain_fraction: float = 0.75
     usual_scale_fraction: float = 0.5  # image fills the frame, as when annotating
     scale_range: tuple[float, float] = (0.4, 3.0)
     min_object_px: int = 6  # at the resolution of the mask logits (stride 2)
@@ -49,7 +52,7 @@ class TrainConfig:
     balanced_weight: float = 0.3
     coarse_weight: float = 0.3  # the same at stride 8, where objects are told apart
     iou_weight: float = 1.0
-    single_output_weight: float = 0.25  # output 0 also learns from one point
+    single_output_weight: float = 0.5  # output 0 also learns from one point
     objects_weight: float = 1.0  # foreground, border and centre of every object
     save_every: int = 250
     eval_every: int = 1_000

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 MASK_STRIDE = 2  # pixels of the frame for a pixel of the mask logits
 FRAME_SIZE = 512
+USUAL_PERCENTILES = (0.1, 99.9)
+PLAIN_STRENGTH = 0.15  # share of the usual changes of looks
 # Among images it stands for a new scene each time it is drawn.
 _NOTHING = np.zeros((1, 1), np.uint8)
 _NEW_SCENE = LabelledImage("drawn", "drawn", _NOTHING, _NOTHING)
@@ -69,13 +71,14 @@ def take_crop(
     image: LabelledImage, config: TrainConfig, rng: np.random.Generator, size: int
 ) -> Crop:
     """Cut a window around a random object, scale it, and vary its looks."""
-    scale = _scale(image, config, rng)
+    is_plain = bool(rng.random() < config.plain_fraction)
+    scale = _usual_scale(image) if is_plain else _scale(image, config, rng)
     y0, x0 = _window_start(image, size / scale, rng)
     pixels, is_image = _resample(image.pixels, y0, x0, scale, size)
-    labels = _sample_labels(image.labels, y0, x0, scale / MASK_STRIDE, size)
-    low, high = _contrast_limits(image, rng)
+    labels = sample_labels(image.labels, y0, x0, scale / MASK_STRIDE, size)
+    low, high = _usual_contrast(image) if is_plain else _contrast_limits(image, rng)
     unit = (pixels.astype(np.float32) - np.float32(low)) / np.float32(high - low)
-    unit = vary_looks(np.clip(unit, 0, 1), rng)
+    unit = vary_looks(np.clip(unit, 0, 1), rng, PLAIN_STRENGTH if is_plain else 1.0)
     flip = -1 if rng.random() < 0.5 else 1
     turns = int(rng.integers(4))
     unit = np.rot90(unit[:, ::flip], turns)
@@ -90,11 +93,15 @@ def take_crop(
 def _scale(
     image: LabelledImage, config: TrainConfig, rng: np.random.Generator
 ) -> float:
-    usual = FRAME_SIZE / max(image.labels.shape)
     if rng.random() < config.usual_scale_fraction:
-        return float(usual * np.exp(rng.uniform(-0.3, 0.3)))
+        return float(_usual_scale(image) * np.exp(rng.uniform(-0.3, 0.3)))
     low, high = np.log(config.scale_range)
     return float(np.exp(rng.uniform(low, high)))
+
+
+def _usual_scale(image: LabelledImage) -> float:
+    """At this scale the image fills the frame."""
+    return float(FRAME_SIZE / max(image.labels.shape))
 
 
 def _window_start(
@@ -135,10 +142,26 @@ def _resample(
     return out, is_image
 
 
-def _sample_labels(
+def sample_labels(
     labels: npt.NDArray[np.integer], y0: float, x0: float, scale: float, size: int
 ) -> npt.NDArray[np.int32]:
-    """Labels at the centres of the mask pixels, 0 past the image."""
+    """Labels at the centres of the mask pixels, 0 past the image.
+
+    Parameters
+    ----------
+    labels : (H, W) integer array
+        0 is background.
+    y0, x0 : float
+        Upper left corner of the window, in pixels of the image.
+    scale : float
+        Pixels of the mask for one of the image.
+    size : int
+        Side of the window in pixels of the frame.
+
+    Returns
+    -------
+    (S/2, S/2) int32 array
+    """
     centres = (np.arange(size // MASK_STRIDE) + 0.5) / scale
     rows = np.floor(y0 + centres).astype(int)
     columns = np.floor(x0 + centres).astype(int)
@@ -160,4 +183,13 @@ def _contrast_limits(
         return 0.0, 255.0
     clip = rng.uniform(0, 2, 2) * rng.random()
     low, high = np.percentile(sample, (clip[0], 100 - clip[1]))
+    return float(low), float(max(high, low + 1e-3 * (abs(low) + 1)))
+
+
+def _usual_contrast(image: LabelledImage) -> tuple[float, float]:
+    """Limits of the plugin: grey images between their percentiles, colour as it is."""
+    if image.pixels.ndim == 3 and image.pixels.dtype == np.uint8:
+        return 0.0, 255.0
+    sample = image.pixels[::3, ::3].astype(np.float64)
+    low, high = np.percentile(sample, USUAL_PERCENTILES)
     return float(low), float(max(high, low + 1e-3 * (abs(low) + 1)))

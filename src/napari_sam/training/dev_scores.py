@@ -11,13 +11,20 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from PIL import Image
-from torch import Tensor
 
-from napari_sam.training.losses import mask_iou
-from napari_sam.training.prompt_sampling import centre_point
+from napari_sam.evaluation.prompts import TrueObject, true_objects
+from napari_sam.prediction.intensity import to_rgb
+from napari_sam.prediction.transforms import (
+    FrameTransform,
+    resize_rgb,
+    resized_shape,
+    to_model_input,
+)
+from napari_sam.training.crops import MASK_STRIDE, sample_labels
+from napari_sam.training.frame_decoder import FrameDecoder
+from napari_sam.training.simulation import Prompts
+from napari_sam.training.validation import answer_first
 
 if TYPE_CHECKING:
     from napari_sam.modeling.sam import Sam
@@ -46,86 +53,30 @@ def dev_scores(
 def _image_scores(
     model: Sam, image: LabelledImage, max_objects: int
 ) -> dict[str, list[float]]:
-    height, width = image.labels.shape
-    scale = model.image_size / max(height, width)
-    out_h, out_w = round(height * scale), round(width * scale)
-    rgb = Image.fromarray(_to_rgb(image.pixels)).resize(
-        (out_w, out_h), Image.Resampling.BILINEAR
-    )
-    tensor = torch.from_numpy(np.array(rgb)).permute(2, 0, 1)[None].float()
-    features = model.encode_image(model.preprocess(tensor.to(model.device)))
-
-    side = 4 * model.grid_size
-    labels = np.zeros((side, side), np.int32)
-    rows = np.floor((np.arange(side) + 0.5) * model.image_size / side / scale)
-    inside_y, inside_x = rows < height, rows < width
-    labels[np.ix_(inside_y, inside_x)] = image.labels[
-        np.ix_(rows[inside_y].astype(int), rows[inside_x].astype(int))
-    ]
-    counts = np.bincount(image.labels.ravel())
-    kept = [i for i in range(1, len(counts)) if counts[i] >= MIN_AREA_PX]
+    shape = image.labels.shape
+    frame = model.image_size
+    inside = resized_shape((shape[0], shape[1]), frame)
+    rgb = to_model_input(resize_rgb(to_rgb(image.pixels), inside), model.device)
+    decode = FrameDecoder(model, model.encode_image(model.preprocess(rgb)))
+    transform = FrameTransform((shape[0], shape[1]), inside, frame)
+    scale = frame / max(shape) / MASK_STRIDE
+    labels = sample_labels(image.labels, 0, 0, scale, frame)
+    kept = list(true_objects(image.labels, min_area=MIN_AREA_PX))
     kept = kept[:: max(1, len(kept) // max_objects)][:max_objects]
     found: dict[str, list[float]] = {"point": [], "oracle": [], "box": []}
     for start in range(0, len(kept), BATCH):
         batch = kept[start : start + BATCH]
-        wanted = torch.from_numpy(np.stack([labels == i for i in batch])).float()
-        points, boxes = _prompts(image.labels, batch, scale)
-        found["box"] += _decode(model, features, None, boxes, wanted)[0]
-        best, oracle = _decode(model, features, points, None, wanted)
-        found["point"] += best
-        found["oracle"] += oracle
+        masks = np.stack([labels == one.label for one in batch])
+        wanted = torch.from_numpy(masks).float().to(model.device)
+        ious, _ = answer_first(decode, _prompts(batch, transform), wanted)
+        for key, values in ious.items():
+            found[key].extend(values.tolist())
     return found
 
 
-def _to_rgb(pixels: npt.NDArray[np.generic]) -> npt.NDArray[np.uint8]:
-    """Grey images stretched between their 0.1 and 99.9 percentiles, colour as it is."""
-    if pixels.ndim == 3 and pixels.dtype == np.uint8:
-        return np.asarray(pixels, np.uint8)
-    grey = pixels.astype(np.float32)
-    low, high = np.percentile(grey, (0.1, 99.9))
-    unit = np.clip((grey - low) / max(high - low, 1e-6), 0, 1)
-    byte = np.rint(unit * 255).astype(np.uint8)
-    return np.repeat(byte[..., None], 3, axis=2) if byte.ndim == 2 else byte
-
-
-def _prompts(
-    labels: npt.NDArray[np.integer], batch: list[int], scale: float
-) -> tuple[Tensor, Tensor]:
-    points, boxes = [], []
-    for label in batch:
-        rows, columns = np.nonzero(labels == label)
-        top, left = rows.min(), columns.min()
-        part = labels[top : rows.max() + 1, left : columns.max() + 1] == label
-        x, y = centre_point(part, stride=1)
-        points.append(((x + left) * scale, (y + top) * scale))
-        boxes.append((left, top, columns.max() + 1, rows.max() + 1))
-    return (
-        torch.tensor(points, dtype=torch.float32)[:, None],
-        torch.tensor(np.array(boxes) * scale, dtype=torch.float32),
-    )
-
-
-def _decode(
-    model: Sam,
-    features: object,
-    points: Tensor | None,
-    boxes: Tensor | None,
-    wanted: Tensor,
-) -> tuple[list[float], list[float]]:
-    """IoU of the mask the model would show, and of the best it offers."""
-    labelled = None
-    if points is not None:
-        labelled = (
-            points.to(model.device),
-            torch.ones(len(points), 1).to(model.device),
-        )
-    sparse, dense = model.encode_prompts(
-        labelled, None if boxes is None else boxes.to(model.device), None
-    )
-    logits, iou = model.decode(features, sparse, dense)  # type: ignore[arg-type]
-    real = mask_iou(logits, wanted[:, None].to(logits.device).expand_as(logits))
-    if points is None:
-        return real[:, 0].tolist(), real[:, 0].tolist()
-    chosen = 1 + iou[:, 1:].argmax(dim=1)
-    rows = torch.arange(len(chosen), device=logits.device)
-    return real[rows, chosen].tolist(), real[:, 1:].amax(dim=1).tolist()
+def _prompts(objects: list[TrueObject], transform: FrameTransform) -> Prompts:
+    """Centre points and tight boxes in pixels of the frame."""
+    points = transform.points_to_frame([[one.centre_yx] for one in objects])
+    boxes = transform.boxes_to_frame([one.box_yx for one in objects])
+    labelled = np.concatenate([points, np.ones_like(points[..., :1])], axis=-1)
+    return Prompts(labelled.astype(np.float32), boxes.astype(np.float32))

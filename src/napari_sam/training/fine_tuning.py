@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,11 +14,12 @@ from safetensors.torch import load_file
 
 from napari_sam.errors import Cancelled, SettingsError
 from napari_sam.prediction.embedding_checks import check_model
+from napari_sam.training.card import step_kept
 from napari_sam.training.feature_cache import weights_digest
-from napari_sam.training.frame_decoder import mixed_precision
 from napari_sam.training.loop import BEST_FILE, End, TrainingLoop
-from napari_sam.training.lora import add_lora, merge_lora, merged_lora
+from napari_sam.training.lora import add_lora, merge_lora
 from napari_sam.training.prompt_task import PromptTask
+from napari_sam.training.run_folder import locked
 from napari_sam.training.run_log import LOG_FILE
 from napari_sam.weights.infer import build_for
 
@@ -65,8 +67,8 @@ class TrainingResult:
         Wall time, over all parts of a resumed run.
     ended : str
         ``"steps"``, ``"budget"``, ``"early"`` or ``"cancelled"``.
-    began_at : int
-        Step from which this part of the run went on; 0 if it was the first.
+    kept_step : int
+        Step of the weights of this run that `card.keep_model` kept last; 0 before.
     """
 
     weights: Path
@@ -77,15 +79,15 @@ class TrainingResult:
     steps: int
     seconds: float
     ended: End
-    began_at: int = 0
+    kept_step: int = 0
 
     @property
     def is_better(self) -> bool:
-        """Whether this part of the run found weights that are worth keeping.
+        """Whether the best weights are worth keeping, and are not kept yet.
 
-        Otherwise the best are those that it began with, or still older ones.
+        They may be of an earlier part of the run, which was stopped or killed.
         """
-        return self.best_step > self.began_at
+        return self.best_step > self.kept_step
 
 
 def fine_tune(
@@ -138,7 +140,8 @@ def fine_tune(
     LossError
         If the loss becomes infinite or NaN.
     OutputError
-        If a file cannot be written, such as on a full disk.
+        If a file cannot be written, such as on a full disk, or another process trains
+        in the folder.
     """
     check_model(model)
     identity = {
@@ -157,27 +160,34 @@ def fine_tune(
     task: PromptTask | None = None
     loop: TrainingLoop | None = None
     end: End | None = None
-    try:
-        choose_parts(model, recipe.trained, recipe.loop.seed)
-        task = _StoppableTask(model, train_images, validation_images, recipe, folder)
-        task.cancel = cancel
-        loop = TrainingLoop(
-            task,
-            folder,
-            recipe.loop,
-            recipe.optimiser,
-            identity=identity,
-            metadata=notes,
-            progress=_with_examples(progress, task),
-            cancel=cancel,
-        )
-        began_at = loop.step
-        end = loop.run()
-    finally:
-        if task is not None:
-            task.close(is_finished=end not in (None, "cancelled"))
-        best = folder / BEST_FILE
-        _put_back(model, best if loop is not None and best.exists() else None)
+    with locked(folder):
+        try:
+            choose_parts(model, recipe.trained, recipe.loop.seed)
+            task = PromptTask(
+                model,
+                train_images,
+                validation_images,
+                recipe,
+                folder,
+                check=partial(_check, cancel),
+            )
+            loop = TrainingLoop(
+                task,
+                folder,
+                recipe.loop,
+                recipe.optimiser,
+                identity=identity,
+                metadata=notes,
+                progress=_with_examples(progress, task),
+                cancel=cancel,
+            )
+            kept_step = step_kept(folder) if loop.step else 0
+            end = loop.run()
+        finally:
+            if task is not None:
+                task.close(is_finished=end not in (None, "cancelled"))
+            best = folder / BEST_FILE
+            _put_back(model, best if loop is not None and best.exists() else None)
     return TrainingResult(
         weights=best,
         log=folder / LOG_FILE,
@@ -187,28 +197,8 @@ def fine_tune(
         steps=loop.step,
         seconds=loop.seconds,
         ended=end,
-        began_at=began_at,
+        kept_step=kept_step,
     )
-
-
-class _StoppableTask(PromptTask):
-    """Asks before each view of an evaluation whether to go on."""
-
-    cancel: Event | None = None
-
-    def evaluate(self) -> Metrics:
-        if self._validation is None:
-            return {}
-        with merged_lora(self.model), mixed_precision(self.model, self._dtype):
-            scores, self.examples = self._validation.score(
-                self.model, self._encode, self._check
-            )
-        return scores
-
-    def _check(self) -> None:
-        if self.cancel is not None and self.cancel.is_set():
-            msg = "The training was stopped in an evaluation."
-            raise Cancelled(msg)
 
 
 def choose_parts(model: Sam, trained: Trained, seed: int = 0) -> None:
@@ -240,6 +230,12 @@ def choose_parts(model: Sam, trained: Trained, seed: int = 0) -> None:
                 part.requires_grad_(requires_grad=way == "whole")
             if way == "lora":
                 _add_lora(name, parts, trained)
+
+
+def _check(cancel: Event | None) -> None:
+    if cancel is not None and cancel.is_set():
+        msg = "The training was stopped in an evaluation."
+        raise Cancelled(msg)
 
 
 def _add_lora(name: str, parts: list[nn.Module], trained: Trained) -> None:

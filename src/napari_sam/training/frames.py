@@ -3,8 +3,9 @@
 
 The rule is that of annotating (`napari_sam.prediction.image_view`): an image of up to
 1.5 frames fills the frame, a larger one is seen in regions at full resolution, at half
-of it and so on, up to the whole. S pixels along a side of the frame, M along a side of
-the mask logits.
+of it and so on, up to the whole. What is tiny there is seen once more, enlarged, if the
+model is one of those that need it (`napari_sam.prediction.magnification`). S pixels
+along a side of the frame, M along a side of the mask logits.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from napari_sam.errors import LabelsError
+from napari_sam.prediction.magnification import size_of
 from napari_sam.prediction.regions import Regions
 from napari_sam.prediction.shown_pixels import ShownPixels
 from napari_sam.structures.lru_cache import LruCache
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
     from napari_sam.modeling.sam import Sam
     from napari_sam.structures.arrays import HalfOpenBox
+    from napari_sam.structures.plane_view import Region
     from napari_sam.training.dataset import LabelledImage
     from napari_sam.training.recipe import Frames
 
@@ -66,6 +69,7 @@ class _Known:
     """An image ready to be cut: pixels as shown, compact labels, boxes of objects."""
 
     name: str
+    regions: Regions
     shown: ShownPixels
     labels: npt.NDArray[np.int32]
     boxes: npt.NDArray[np.int64]  # (n, 4) y0, x0, y1, x1; object i has label i + 1
@@ -79,7 +83,7 @@ class FrameSource:
     images : sequence of LabelledImage
         Read one at a time, when needed; those used last are kept.
     model : Sam
-        Says how large its frame and its masks are.
+        Says how large its frame and its masks are, and which objects are tiny.
     recipe : Frames
         How much views vary.
     min_area : int
@@ -97,7 +101,10 @@ class FrameSource:
         self.min_area = min_area
         self.frame_size = model.image_size
         self.mask_size = 4 * model.grid_size
-        self._kept: LruCache[_Known] = LruCache(max(1, len(images)), CACHE_BYTES)
+        self._min_object_px = model.min_object_px
+        self._kept: LruCache[_Known] = LruCache(
+            max(1, len(images)), CACHE_BYTES, keeps_last=True
+        )
 
     def __len__(self) -> int:
         return len(self._images)
@@ -123,11 +130,15 @@ class FrameSource:
         if not len(image.boxes):
             return None
         recipe = self._recipe
-        scale = float(rng.choice(self._scales(image.labels.shape)))
+        around = image.boxes[rng.integers(len(image.boxes))].tolist()
+        scale = float(rng.choice(self._scales(image.regions)))
+        region = self._enlarging(image.regions, around)
+        if region is not None and rng.random() < recipe.enlarged_share:
+            scale = self.frame_size / max(region.size)
         if rng.random() >= recipe.usual_share:
             low, high = np.log(recipe.scale_jitter)
             scale *= float(np.exp(rng.uniform(low, high)))
-        box = self._box_around(image, scale, rng)
+        box = self._box_around(image, around, scale, rng)
         size = self._size(box, scale)
         turns = int(rng.integers(4)) if recipe.flips else 0
         is_mirrored = recipe.flips and bool(rng.random() < 0.5)
@@ -143,21 +154,28 @@ class FrameSource:
         Returns
         -------
         list of Frame
-            The whole image; of a large one some of its regions that have objects.
+            The whole image; of a large one some of its regions that have objects. If
+            some objects are tiny, the region that enlarges one of them.
         """
         image = self._known(index)
         if not len(image.boxes):
             return []
-        shape = image.labels.shape
-        scale = self._scales(shape)[0]
-        if scale == self.frame_size / max(shape):
-            box: HalfOpenBox = (0, 0, *shape)
-            return [self._cut(image, box, self._size(box, scale), 0)]
+        scale = self._scales(image.regions)[0]
         rng = np.random.default_rng([len(image.boxes), index])
-        frames = []
-        for _ in range(n_regions):
-            box = self._box_around(image, scale, rng)
-            frames.append(self._cut(image, box, self._size(box, scale), 0))
+        boxes: list[HalfOpenBox] = [(0, 0, *image.labels.shape)]
+        if scale != self.frame_size / max(image.labels.shape):
+            chosen = rng.integers(len(image.boxes), size=n_regions)
+            boxes = [
+                self._box_around(image, around, scale, rng)
+                for around in image.boxes[chosen].tolist()
+            ]
+        frames = [self._cut(image, box, self._size(box, scale), 0) for box in boxes]
+        for around in rng.permutation(image.boxes).tolist():
+            region = self._enlarging(image.regions, around)
+            if region is not None:
+                size = self._size(region.box, self.frame_size / max(region.size))
+                frames.append(self._cut(image, region.box, size, 0))
+                break
         return frames
 
     def objects(self, index: int, frame: Frame) -> list[tuple[int, HalfOpenBox]]:
@@ -193,25 +211,38 @@ class FrameSource:
     def _known(self, index: int) -> _Known:
         found = self._kept.get(index)
         if found is None:
-            found = _look_at(self._images[index])
-            n_bytes = found.labels.nbytes + self._images[index].pixels.nbytes
-            self._kept.put(index, found, n_bytes)
+            image = self._images[index]
+            found = _look_at(image, self.frame_size, self._min_object_px)
+            self._kept.put(index, found, found.labels.nbytes + image.pixels.nbytes)
         return found
 
-    def _scales(self, shape: tuple[int, ...]) -> list[float]:
+    def _scales(self, regions: Regions) -> list[float]:
         """Pixels of the frame for one of the image, the usual scale first."""
-        height, width = shape
-        regions = Regions((height, width), self.frame_size)
-        whole = self.frame_size / max(shape)
+        whole = self.frame_size / max(regions.shape)
         scales = [1 / scale for scale in regions.scales]
         is_whole_usual = not scales or regions.usual_scale > regions.scales[-1]
         return [whole, *scales] if is_whole_usual else [*scales, whole]
 
+    def _enlarging(self, regions: Regions, box: Sequence[int]) -> Region | None:
+        """Return the region in which annotating shows an object again, if it is tiny.
+
+        None if it is not, or the model is one that sees everything at the usual scale.
+        """
+        if self._min_object_px is None:
+            return None
+        corners = np.array([box[:2], box[2:]], dtype=np.float64)
+        usual = regions.best_for(corners)
+        return regions.enlarging(corners, size_of(box), usual)
+
     def _box_around(
-        self, image: _Known, scale: float, rng: np.random.Generator
+        self,
+        image: _Known,
+        around: Sequence[int],
+        scale: float,
+        rng: np.random.Generator,
     ) -> HalfOpenBox:
         """Return a part of the image that fills the frame and has an object in it."""
-        top, left, bottom, right = image.boxes[rng.integers(len(image.boxes))].tolist()
+        top, left, bottom, right = around
         side = max(1, round(self.frame_size / scale))
         corner, extents = [], []
         for low, high, length in (
@@ -270,7 +301,9 @@ class FrameSource:
         return out
 
 
-def _look_at(image: LabelledImage) -> _Known:
+def _look_at(
+    image: LabelledImage, frame_size: int, min_object_px: float | None
+) -> _Known:
     """Check an image and find its objects.
 
     Raises
@@ -308,4 +341,10 @@ def _look_at(image: LabelledImage) -> _Known:
         (rows.start, columns.start, rows.stop, columns.stop)
         for rows, columns in ndimage.find_objects(compact)
     ]
-    return _Known(image.name, shown, compact, np.array(boxes, np.int64).reshape(-1, 4))
+    return _Known(
+        image.name,
+        Regions(shown.shape, frame_size, min_object_px),
+        shown,
+        compact,
+        np.array(boxes, np.int64).reshape(-1, 4),
+    )

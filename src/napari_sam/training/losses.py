@@ -16,38 +16,6 @@ if TYPE_CHECKING:
     from napari_sam.training.recipe import LossWeights
 
 
-def focal_loss(logits: Tensor, targets: Tensor, alpha: float = 0.25) -> Tensor:
-    """Focal loss with gamma 2, mean over pixels (Lin et al. 2017; alpha on objects)."""
-    cross_entropy = functional.binary_cross_entropy_with_logits(
-        logits, targets, reduction="none"
-    )
-    p = logits.sigmoid()
-    missed = p + targets - 2 * p * targets  # 1 - p of the true class
-    weight = alpha * targets + (1 - alpha) * (1 - targets)
-    return (weight * missed.square() * cross_entropy).mean(dim=(-2, -1))
-
-
-def dice_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """One minus the soft Dice coefficient, smoothed by one pixel."""
-    p = logits.sigmoid()
-    overlap = (p * targets).sum(dim=(-2, -1))
-    total = p.sum(dim=(-2, -1)) + targets.sum(dim=(-2, -1))
-    return 1 - (2 * overlap + 1) / (total + 1)
-
-
-def balanced_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Cross entropy in which object and surroundings weigh the same."""
-    cross_entropy = functional.binary_cross_entropy_with_logits(
-        logits, targets, reduction="none"
-    )
-    inside = targets.sum(dim=(-2, -1)).clamp(min=1)
-    outside = (1 - targets).sum(dim=(-2, -1)).clamp(min=1)
-    return 0.5 * (
-        (cross_entropy * targets).sum(dim=(-2, -1)) / inside
-        + (cross_entropy * (1 - targets)).sum(dim=(-2, -1)) / outside
-    )
-
-
 @torch.no_grad()
 def mask_iou(logits: Tensor, targets: Tensor) -> Tensor:
     """IoU of (logits > 0) with the targets; the union counts at least one pixel."""
@@ -61,7 +29,13 @@ def mask_iou(logits: Tensor, targets: Tensor) -> Tensor:
 def per_mask_losses(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Focal, Dice and balanced loss in one pass: their sigmoids are the same.
 
-    Soft targets are allowed.
+    Focal: Lin et al. 2017 with gamma 2 and alpha 0.25 on objects, mean over pixels.
+    Dice: one minus the soft coefficient, smoothed by one pixel. Balanced: cross entropy
+    in which object and surroundings weigh the same. Soft targets are allowed.
+
+    Returns
+    -------
+    three (...) tensors
     """
     p = logits.sigmoid()
     cross_entropy = functional.softplus(logits) - logits * targets

@@ -83,7 +83,13 @@ FINE_TUNE = Recipe(
         clip_norm=1.0,
         decoder_dropout=0.0,
     ),
-    frames=Frames(scale_jitter=(0.75, 1.5), usual_share=0.3, flips=True, looks=0.5),
+    frames=Frames(
+        scale_jitter=(0.75, 1.5),
+        usual_share=0.3,
+        enlarged_share=0.5,
+        flips=True,
+        looks=0.5,
+    ),
     loop=Loop(
         total_steps=2000,
         images_per_step=1,

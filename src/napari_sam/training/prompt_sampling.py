@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
+
+from napari_sam.evaluation.prompts import MAX_JITTER_PX, moved_sides
+from napari_sam.structures.innermost import innermost_pixel
 
 BoolMask = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float32]
@@ -32,10 +34,9 @@ def uniform_point(
 
 def centre_point(region: BoolMask, stride: float) -> tuple[float, float]:
     """Return the place of the region farthest from its boundary."""
-    depth = ndimage.distance_transform_edt(np.pad(region, 1))
-    row, column = np.unravel_index(int(depth.argmax()), depth.shape)
+    found = innermost_pixel(region)
     half = stride / 2 - 0.5
-    return float((column - 1) * stride + half), float((row - 1) * stride + half)
+    return float(found.x * stride + half), float(found.y * stride + half)
 
 
 def noisy_box(
@@ -43,33 +44,25 @@ def noisy_box(
     rng: np.random.Generator,
     stride: float,
     jitter: float,
-    limit: float = 20.0,
+    limit: float = MAX_JITTER_PX,
 ) -> tuple[float, float, float, float]:
-    """Return the box (x0, y0, x1, y1) of a region, each side moved by normal noise.
-
-    ``jitter`` is the standard deviation as a fraction of the side; no side moves more
-    than ``limit`` pixels or past the middle of the box.
-    """
+    """Return the box (x0, y0, x1, y1) of a region, its sides moved as `moved_sides`."""
     rows, columns = np.nonzero(region)
     box = np.array(
         [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1], float
     )
-    box *= stride
-    sides = np.array([box[2] - box[0], box[3] - box[1]] * 2)
-    bound = np.minimum(limit, 0.4 * sides)
-    moved = box + np.clip(rng.normal(0, 1, 4) * jitter * sides, -bound, bound)
-    x0, y0, x1, y1 = moved.tolist()
+    x0, y0, x1, y1 = moved_sides(box * stride, rng, jitter, limit).tolist()
     return x0, y0, x1, y1
 
 
-def correction_point(
+def sampled_correction(
     predicted: BoolMask,
     wanted: BoolMask,
     rng: np.random.Generator,
     stride: float,
     centre_share: float = 0.5,
 ) -> tuple[float, float, int]:
-    """Return a click (x, y, label) in the error region; label 1 on missing object.
+    """Draw a click (x, y, label) from the error region; label 1 on missing object.
 
     The share ``centre_share`` of the clicks falls in the middle of the largest error,
     as a user's would. Without any error a click inside the object confirms it.

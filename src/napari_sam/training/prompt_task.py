@@ -28,7 +28,7 @@ from napari_sam.training.simulation import simulate
 from napari_sam.training.validation import Validation
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Callable, Hashable, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
@@ -65,6 +65,8 @@ class PromptTask:
     recipe : Recipe
     folder : Path
         For the features of a frozen encoder.
+    check : callable
+        Called before each view of an evaluation; what it raises ends that.
 
     Attributes
     ----------
@@ -86,13 +88,14 @@ class PromptTask:
         validation: Sequence[LabelledImage],
         recipe: Recipe,
         folder: Path,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         if not len(train):
             msg = "There is no image to learn from. Give at least one with its labels."
             raise LabelsError(msg)
         self.model: Sam = model
         self.examples: tuple[Example, ...] = ()
-        self._recipe = recipe
+        self._recipe, self._check = recipe, check
         self._source = FrameSource(train, model, recipe.frames)
         self._dtype = resolve_dtype(recipe.loop.precision, model.device)
         self._validation: Validation | None = None
@@ -191,7 +194,9 @@ class PromptTask:
         if self._validation is None:
             return {}
         with merged_lora(self.model), mixed_precision(self.model, self._dtype):
-            scores, self.examples = self._validation.score(self.model, self._encode)
+            scores, self.examples = self._validation.score(
+                self.model, self._encode, self._check
+            )
         return scores
 
     def weights(self) -> dict[str, Tensor]:

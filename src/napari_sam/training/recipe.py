@@ -208,6 +208,9 @@ class Frames(Section):
         to 2.0 on the smaller sets of its first stages).
     usual_share
         How often the scale does not vary.
+    enlarged_share
+        How often an object that annotating would show enlarged, because it is tiny, is
+        shown so (paper: 0). Of models that have no such size, none is.
     flips
         Whether images are mirrored and turned by right angles (paper: no).
     looks
@@ -223,6 +226,7 @@ class Frames(Section):
 
     scale_jitter: tuple[float, float] = pair((1.0, 1.0), 0.05, 20)
     usual_share: float = number(0.0, 0, 1)
+    enlarged_share: float = number(0.0, 0, 1)
     flips: bool = choice(default=False)
     looks: float = number(0.0, 0, 2)
     variants: int = number(8, 1, 1000)

@@ -23,8 +23,8 @@ from napari_sam.training.crops import MASK_STRIDE, Crop
 from napari_sam.training.losses import mask_iou, per_mask_losses
 from napari_sam.training.prompt_sampling import (
     centre_point,
-    correction_point,
     noisy_box,
+    sampled_correction,
     uniform_point,
 )
 
@@ -219,7 +219,10 @@ def _add_correction(
 ) -> PromptGroup:
     masks = predicted.cpu().numpy()
     clicks = np.array(
-        [correction_point(masks[i], group.targets[i], rng, MASK_STRIDE) for i in again],
+        [
+            sampled_correction(masks[i], group.targets[i], rng, MASK_STRIDE)
+            for i in again
+        ],
         np.float32,
     )[:, None]  # (P', 1, 3)
     points = (

@@ -3,7 +3,7 @@
 
 A first pass looks at all labels and pixels: it finds the planes that have objects,
 counts them, and makes a digest of what the model will see. Afterwards samples are read
-again and again, and the ones used last are kept in memory.
+again and again; who needs one many times keeps it, as `frames.FrameSource` does.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import hashlib
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, overload
 
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_sam.structures.arrays import HalfOpenBox
+    from napari_sam.structures.arrays import HalfOpenBox, Plane
+    from napari_sam.structures.plane_pixels import PlanePixels
     from napari_sam.training.sources import LabelledPlane, TrainingImage
 
 MIN_AREA_PX = 25
 SAMPLE_SIDE = 1024
 """Planes with a side longer than 1.5 times this are cut into tiles."""
 
-MEMORY_BYTES = 1 << 28
-# Images that were read as a whole and stay open, for the next of their planes.
+# Images with several samples that stay open, or in memory, for the next of them.
 _OPEN_IMAGES = 2
 
 
@@ -81,7 +81,7 @@ class Sample:
 
 
 class SampleSet(Sequence[LabelledImage]):
-    """Samples that are read when asked for; those used last stay in memory.
+    """Samples that are read when asked for, each time anew.
 
     Pixels are (H, W, 3) uint8 as the model sees them, labels (H, W) int32. May be read
     from several threads.
@@ -89,16 +89,11 @@ class SampleSet(Sequence[LabelledImage]):
     Parameters
     ----------
     samples : iterable of Sample
-    max_bytes : int
-        What the samples kept may take; the two images read last are kept beside them.
     """
 
-    def __init__(
-        self, samples: Iterable[Sample], max_bytes: int = MEMORY_BYTES
-    ) -> None:
+    def __init__(self, samples: Iterable[Sample]) -> None:
         self.samples = tuple(samples)
-        self._max_bytes = max_bytes
-        self._kept: LruCache[LabelledImage] = LruCache(len(self.samples), max_bytes)
+        self._n_samples = Counter(id(sample.image) for sample in self.samples)
         self._opened: LruCache[list[LabelledPlane]] = LruCache(_OPEN_IMAGES)
 
     def __len__(self) -> int:
@@ -111,13 +106,8 @@ class SampleSet(Sequence[LabelledImage]):
     def __getitem__(self, index: int | slice) -> LabelledImage | SampleSet:
         """Read one sample, or take some of them as a set of their own."""
         if isinstance(index, slice):
-            return SampleSet(self.samples[index], self._max_bytes)
-        sample = self.samples[index]
-        found = self._kept.get(id(sample))
-        if found is None:
-            found = self._read(sample)
-            self._kept.put(id(sample), found, found.pixels.nbytes + found.labels.nbytes)
-        return found
+            return SampleSet(self.samples[index])
+        return self._read(self.samples[index])
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -162,7 +152,8 @@ class SampleSet(Sequence[LabelledImage]):
         planes = self._opened.get(id(sample.image))
         if planes is None:
             planes = sample.image.open()
-            self._opened.put(id(sample.image), planes)
+            if self._n_samples[id(sample.image)] > 1:
+                self._opened.put(id(sample.image), planes)
         pixels, labels = _read_box(planes[sample.plane], sample.box)
         if sample.dropped:
             labels[np.isin(labels, list(sample.dropped))] = 0
@@ -208,10 +199,11 @@ def find_samples(
     for done, image in enumerate(images):
         if progress is not None:
             progress(done, len(images))
-        for number, plane in enumerate(image.open()):
+        for number, opened in enumerate(image.open()):
             if cancel is not None and cancel.is_set():
                 msg = "Stopped while looking through the images."
                 raise Cancelled(msg)
+            plane = replace(opened, labels=_ReadOnce(opened.labels))
             dropped = too_small(image, plane, min_area, side)
             for box in tiles((0, 0, *plane.pixels.shape), side):
                 sample = look_at(image, number, plane, box, min_area, dropped)
@@ -221,6 +213,22 @@ def find_samples(
         progress(len(images), len(images))
     _check_enough(images, found, min_area)
     return found
+
+
+class _ReadOnce:
+    """Labels of which the box read last stays in memory: each is looked at twice."""
+
+    def __init__(self, labels: PlanePixels) -> None:
+        self._labels = labels
+        self._last: tuple[HalfOpenBox, int, Plane] | None = None
+        self.shape, self.level_shapes = labels.shape, labels.level_shapes
+        self.dtype = labels.dtype
+
+    def read(self, box: HalfOpenBox, level: int = 0) -> Plane:
+        """Read a box of a level, as `PlanePixels.read` does."""
+        if self._last is None or self._last[:2] != (box, level):
+            self._last = (box, level, self._labels.read(box, level))
+        return self._last[2]
 
 
 def look_at(

@@ -21,8 +21,8 @@ from napari_sam.training.losses import RoundLoss, mask_iou, round_loss
 from napari_sam.training.prompt_sampling import (
     centre_point,
     correction_pair,
-    correction_point,
     noisy_box,
+    sampled_correction,
     uniform_point,
 )
 
@@ -126,7 +126,7 @@ def new_points(
             clicks.append(correction_pair(was, should, rng, stride))
         else:
             share = rounds.centre_share
-            clicks.append([correction_point(was, should, rng, stride, share)])
+            clicks.append([sampled_correction(was, should, rng, stride, share)])
     return np.array(clicks, np.float32)
 
 

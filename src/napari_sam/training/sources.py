@@ -22,6 +22,7 @@ from napari_sam.io.pairs import find_pairs
 from napari_sam.io.zarr_images import is_zarr
 from napari_sam.prediction.shown_pixels import ShownPixels
 from napari_sam.structures.plane_pixels import ArrayPixels
+from napari_sam.training.tiff_stacks import open_stack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -169,8 +170,8 @@ def from_files(
     def planes() -> list[LabelledPlane]:
         if kept:
             return kept[0]
-        opened, is_lazy = open_pair(image, labels, axes)
-        if is_lazy:
+        opened, stays_open = open_pair(image, labels, axes)
+        if stays_open:
             kept.append(opened)
         return opened
 
@@ -211,15 +212,20 @@ def open_pair(
     Returns
     -------
     planes : list of LabelledPlane
-    is_lazy : bool
-        Whether the pixels and labels are still in their files.
+    stays_open : bool
+        Whether pixels and labels are read piece by piece from files that are large: to
+        open them again would cost more than to keep them open. Of many small files that
+        would take too many at a time.
 
     Raises
     ------
     ImageError, LabelsError
         If a file cannot be read or the two do not fit together; the text names them.
     """
-    opened = open_image(image, axes=axes)
+    opened = open_stack(image, axes)
+    is_large = opened is None
+    if opened is None:
+        opened = open_image(image, axes=axes)
     truth = open_labels(labels)
     same_planes = opened.stack_shape == truth.stack_shape
     if not same_planes or opened.plane_shape != truth.plane_shape:
@@ -233,7 +239,7 @@ def open_pair(
         )
         shown = ShownPixels(opened.plane_pixels(index), opened.channel_axis)
         planes.append(LabelledPlane(where, shown, truth.plane_pixels(index)))
-    return planes, opened.is_lazy and truth.is_lazy
+    return planes, is_large and opened.is_lazy and truth.is_lazy
 
 
 def open_labels(path: str | Path) -> ImageFile:
@@ -244,7 +250,7 @@ def open_labels(path: str | Path) -> ImageFile:
     ImageError, LabelsError
         If the file cannot be read, or holds something else.
     """
-    opened = open_image(path)
+    opened = open_stack(path) or open_image(path)
     is_plain = opened.n_channels == 1 and np.dtype(opened.data.dtype).kind in "iu"
     if not is_plain and not opened.is_lazy:
         # Colours may be those of a palette, whose numbers are the labels.

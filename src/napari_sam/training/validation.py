@@ -158,24 +158,48 @@ def _answers(
     decode: FrameDecoder, prompts: Prompts, wanted: Tensor, stride: float
 ) -> _Answers:
     wanted = wanted.to(decode.device)
-    logits, _ = decode(Prompts(boxes=prompts.boxes))
-    ious = {"box": mask_iou(logits[:, 0], wanted)}
-
-    clicks = Prompts(points=prompts.points)
-    logits, iou = decode(clicks)
-    logits, iou = logits[:, MULTI_OUTPUT], iou[:, MULTI_OUTPUT]
-    shown = best_predicted(logits, iou)
-    every = mask_iou(logits, wanted[:, None].expand_as(logits))
-    ious |= {"point": mask_iou(shown, wanted), "oracle": every.amax(dim=1)}
-
+    ious, shown = answer_first(decode, prompts, wanted)
     clicked, should = (shown > 0).cpu().numpy(), (wanted > 0).cpu().numpy()
     second = [
         _largest_error(*pair, stride) for pair in zip(clicked, should, strict=True)
     ]
-    corrected = clicks.with_points(np.array(second, np.float32)[:, None])
+    corrected = Prompts(points=prompts.points).with_points(
+        np.array(second, np.float32)[:, None]
+    )
     logits, _ = decode(corrected, shown[:, None])
     ious["corrected"] = mask_iou(logits[:, 0], wanted)
     return _Answers({key: values.tolist() for key, values in ious.items()}, clicked)
+
+
+def answer_first(
+    decode: FrameDecoder, prompts: Prompts, wanted: Tensor
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Ask about P objects by a box and by a click, each for itself.
+
+    Parameters
+    ----------
+    decode : FrameDecoder
+        Of the frame that shows them.
+    prompts : Prompts
+        One point (P, 1, 3) and one box (P, 4) for each.
+    wanted : (P, M, M) tensor
+        The objects, 0 or 1, at the resolution of the mask logits.
+
+    Returns
+    -------
+    ious : dict of str to (P,) tensor
+        ``box``, ``point`` (mask of highest predicted IoU) and ``oracle`` (best of
+        three).
+    shown : (P, M, M) tensor
+        Logits of the mask that the click gives.
+    """
+    logits, _ = decode(Prompts(boxes=prompts.boxes))
+    ious = {"box": mask_iou(logits[:, 0], wanted)}
+    logits, iou = decode(Prompts(points=prompts.points))
+    logits, iou = logits[:, MULTI_OUTPUT], iou[:, MULTI_OUTPUT]
+    shown = best_predicted(logits, iou)
+    every = mask_iou(logits, wanted[:, None].expand_as(logits))
+    return ious | {"point": mask_iou(shown, wanted), "oracle": every.amax(dim=1)}, shown
 
 
 def _largest_error(

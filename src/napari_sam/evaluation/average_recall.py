@@ -42,7 +42,7 @@ _SETTINGS: dict[str, Any] = {
 }
 
 
-def propose(predictor: SamPredictor, image: Plane) -> list[MaskRecord]:
+def proposed_masks(predictor: SamPredictor, image: Plane) -> list[MaskRecord]:
     """Return at most 1000 masks of an image, the most promising first."""
     generator = AutomaticMaskGenerator(predictor, **_SETTINGS)
     records = [record for record in generator.generate(image) if record.area]

@@ -2,13 +2,13 @@
 import numpy as np
 import pytest
 
-from napari_sam.evaluation.prompts import true_objects
-from napari_sam.evaluation.proposals import (
+from napari_sam.evaluation.average_recall import (
     MAX_PROPOSALS,
     proposal_ious,
-    propose,
+    proposed_masks,
     recalled,
 )
+from napari_sam.evaluation.prompts import true_objects
 from napari_sam.structures import rle
 from napari_sam.structures.candidates import MaskRecord
 
@@ -89,9 +89,9 @@ def test_settings_of_the_paper(monkeypatch):
             return [*records, nothing]
 
     monkeypatch.setattr(
-        "napari_sam.evaluation.proposals.AutomaticMaskGenerator", Generator
+        "napari_sam.evaluation.average_recall.AutomaticMaskGenerator", Generator
     )
-    found = propose(None, np.zeros(SHAPE))
+    found = proposed_masks(None, np.zeros(SHAPE))
     assert len(found) == MAX_PROPOSALS
     assert found[0].predicted_iou == pytest.approx(1.199)
     assert found[-1].predicted_iou == pytest.approx(0.2)
