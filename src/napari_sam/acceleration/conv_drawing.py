@@ -215,7 +215,7 @@ class ConvDrawing:
         shown = fine_maps((places - origin)[None], (height, width))[0].flatten(1)
         flat = fine.view(-1, fine.shape[-1])
         flat.addmm_(shown.t(), self._weight)
-        self._block(as_map(fine))
+        self._block(as_map(fine), flat)
         return fine
 
 

@@ -76,8 +76,9 @@ class FastStage:
         if out is not None:
             normed = out.copy_(normed)
         side = round(len(normed) ** 0.5)
+        image_map = as_map(normed.view(side, side, -1))
         for block in self._blocks:
-            block(as_map(normed.view(side, side, -1)))
+            block(image_map, normed)
         return normed
 
     def _of_kind(self, kind: Kind) -> Tensor:
@@ -111,15 +112,18 @@ class FastBlock:
             for layer in (block.mix, block.out)
         )
 
-    def __call__(self, x: Tensor) -> None:
-        """Add to x (1, C, H, W), channels-last, what the block makes of it."""
-        mixed = self._mix(_cells_of(self._depthwise(x))).relu_()
-        self._out.add(mixed, _cells_of(x))
+    def __call__(self, x: Tensor, cells: Tensor) -> None:
+        """Add to a map what the block makes of it.
 
-
-def _cells_of(x: Tensor) -> Tensor:
-    """Call a map (1, C, H, W) in channels-last order (H W, C) memory."""
-    return x.permute(0, 2, 3, 1).view(-1, x.shape[1])
+        Parameters
+        ----------
+        x : (1, C, H, W) tensor
+            Channels-last.
+        cells : (H W, C) tensor
+            The same memory.
+        """
+        filtered = self._depthwise(x).permute(0, 2, 3, 1).view(cells.shape)
+        self._out.add(self._mix(filtered).relu_(), cells)
 
 
 def as_map(x: Tensor) -> Tensor:

@@ -164,7 +164,9 @@ class Convolution:
         return Rows(first, last, padding, extra, stop - start)
 
     def _convolve(self, x: Tensor, row_padding: int) -> Tensor:
-        x, arguments = x.to(self.dtype), self._arguments(row_padding)
+        if x.dtype is not self.dtype:
+            x = x.to(self.dtype)
+        arguments = self._arguments(row_padding)
         if self._is_fused:
             return _fused(x, arguments, self._activation)
         y = functional.conv2d(x, *arguments)

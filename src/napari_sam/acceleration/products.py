@@ -91,22 +91,34 @@ class Product:
         (..., N) tensor
             ``out``, or a new one in the precision of the product.
         """
-        flat = x.reshape(-1, x.shape[-1]).to(self.dtype)
+        flat = self._flat(x)
         if out is None:
-            return self._way(flat).view(*x.shape[:-1], self.width)
+            y = self._way(flat)
+            return y if x.ndim == 2 else y.view(*x.shape[:-1], self.width)
         self._way.write(flat, out.view(-1, self.width))
         return out
 
     def plus(self, x: Tensor, other: Tensor) -> Tensor:
         """Multiply x (..., K) and add ``other`` (..., N), whose memory may be used."""
-        flat = x.reshape(-1, x.shape[-1]).to(self.dtype)
+        flat = self._flat(x)
+        if other.ndim == 2:
+            return self._way.plus(flat, other)
         return self._way.plus(flat, other.view(-1, self.width)).view(other.shape)
 
     def add(self, x: Tensor, to: Tensor) -> None:
         """Multiply x (..., K) and add the result to memory (..., N)."""
         total = self.plus(x, to)
-        if total.data_ptr() != to.data_ptr():
+        if total is not to and total.data_ptr() != to.data_ptr():
             to.copy_(total)
+
+    def _flat(self, x: Tensor) -> Tensor:
+        """Return x as a matrix in the product's precision.
+
+        Even a call that changes nothing lets go of Python's lock, and has to wait for
+        it where several threads compute.
+        """
+        flat = x if x.ndim == 2 else x.reshape(-1, x.shape[-1])
+        return flat if flat.dtype is self.dtype else flat.to(self.dtype)
 
 
 def best_dtype(dtype: torch.dtype, rows: int = 4096) -> torch.dtype:
