@@ -7,6 +7,9 @@
 All images come from the training split of a set: the last of them is measured (centre
 points, as `napari-sam evaluate` does), the others are learnt from. One image is not
 much: it tells values that differ grossly, not the best one.
+
+A second start with the same RUN goes on with the runs in it, without asking: where one
+has ended, its weights are measured again. Name a new folder to begin anew.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from napari_sam._bridge.training_order import TrainingOrder
 from napari_sam._bridge.training_run import TrainingRun
 from napari_sam.annotation.job import Priority
 from napari_sam.annotation.jobs import ModelThread
-from napari_sam.errors import Cancelled, PhaseError
+from napari_sam.errors import Cancelled, OutputError, PhaseError
 from napari_sam.training import run_folder
 from napari_sam.training.run_config import config_from
 from napari_sam.training.sources import from_arrays
@@ -150,6 +150,40 @@ def test_a_folder_in_which_another_trains_is_told(run, told):
     assert name == "failed"
     assert "is in use" in str(error)
     assert (run.folder / "state.pt").exists()
+
+
+def test_the_folder_is_held_until_the_result_is_kept(run, told, monkeypatch):
+    from napari_sam.training import card
+
+    whole, refused = card.keep_model, []
+
+    def keep(result, **more):
+        try:
+            run_folder.delete_run(result.weights.parent)
+        except OutputError as error:
+            refused.append(str(error))
+        return whole(result, **more)
+
+    monkeypatch.setattr(card, "keep_model", keep)
+    run.start(order())
+    pump(run)
+    assert told[-1][1].name == "mine"
+    assert "is in use" in refused[0]
+    with run_folder.locked(run.folder):
+        pass
+
+
+def test_an_end_that_cannot_be_noted_fails_no_training(run, told, monkeypatch, caplog):
+    def full(*_):
+        msg = "Cannot write: no space left."
+        raise OutputError(msg)
+
+    monkeypatch.setattr(run_folder, "mark_finished", full)
+    run.start(order())
+    pump(run)
+    assert told[-1][0] == "finished"
+    assert told[-1][1].name == "mine"
+    assert "no space left" in caplog.text
 
 
 def test_damaged_state_begins_anew(run, told):

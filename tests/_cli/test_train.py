@@ -21,6 +21,7 @@ from PIL import Image
 import napari_sam
 from napari_sam._cli.train import parse_duration
 from napari_sam.errors import SettingsError
+from napari_sam.weights import trained
 from napari_sam.weights.catalogue import list_models
 
 MINI = Path(__file__).parents[1] / "data" / "parity" / "mini.safetensors"
@@ -130,14 +131,21 @@ def test_from_pictures_to_a_model_in_the_list(run, config, tmp_path):
     n_rows = logged_steps(folder).count(1)
 
     # A second start does not write over the first; more steps go on with it.
-    assert "already" in run("train", config, "--name=new").err
+    outcome = run("train", config)
+    assert (outcome.code, "holds a run already" in outcome.err) == (2, True)
     write(tmp_path, steps=3)
-    assert "There is a model 'squares' already" in run("train", config, "--resume").err
-    outcome = run("train", config, "--resume", "--name=more", "--device=cpu")
+    outcome = run("train", config, "--resume", "--device=cpu")
     assert outcome.code == 0, outcome.err
     assert logged_steps(folder).count(1) == n_rows, "a step was done twice"
     assert max(logged_steps(folder)) == 3
-    assert {"squares", "more"} <= set(list_models())
+    kept = {"squares", "squares_2"} & set(list_models())
+    # Either step 3 was better and has a name of its own, or the first model stays.
+    assert ("'squares_2' is one of yours" in outcome.out) == (len(kept) == 2)
+    assert ("stays the best" in outcome.out) == (len(kept) == 1)
+    # Nothing is left to do, whatever name the run has now.
+    assert run("train", config, "--resume", "--device=cpu").code == 0
+    other = run("train", config, "--out", tmp_path / "other")
+    assert "There is a model 'squares' already" in other.err
 
 
 def test_card_travels_in_the_weights(run, config, tmp_path):
@@ -229,6 +237,52 @@ def test_weights_that_did_not_get_better_are_not_kept(run, config, tmp_path):
     assert "'mini' stays the model" in outcome.out
     assert "squares" not in list_models()
     assert not (tmp_path / "squares_run" / "card.json").exists()
+
+
+def test_a_model_that_was_deleted_is_kept_again(run, config, tmp_path):
+    assert run("train", config, "--device=cpu").code == 0
+    trained.remove("squares")
+    outcome = run("train", config, "--resume", "--device=cpu")
+    assert outcome.code == 0, outcome.err
+    assert "squares" in list_models()
+
+
+def test_a_gain_within_chance_is_kept_and_told(run, config, monkeypatch):
+    monkeypatch.setattr("napari_sam.training.fine_tuning.HARDLY", 2.0)
+    outcome = run("train", config, "--device=cpu")
+    assert "Hardly better." in outcome.out
+    assert "squares" in list_models()
+
+
+@pytest.mark.parametrize("more", [[], ["--resume"]])
+def test_a_folder_in_which_another_trains_is_told_first(run, config, tmp_path, more):
+    from napari_sam.training.run_folder import locked
+
+    with locked(tmp_path / "squares_run"):
+        outcome = run("train", config, *more)
+    assert outcome.code == 2
+    assert "is in use" in outcome.err
+
+
+def test_the_folder_is_held_until_the_model_is_kept(run, config, tmp_path, monkeypatch):
+    from napari_sam.errors import OutputError
+    from napari_sam.training import card, run_folder
+
+    whole = card.keep_model
+
+    def keep(result, **more):
+        with (
+            pytest.raises(OutputError, match="in use"),
+            run_folder.locked(result.weights.parent),
+        ):
+            pass
+        return whole(result, **more)
+
+    monkeypatch.setattr(card, "keep_model", keep)
+    assert run("train", config, "--device=cpu").code == 0
+    assert "squares" in list_models()
+    with run_folder.locked(tmp_path / "squares_run"):
+        pass
 
 
 def test_ctrl_c_while_the_images_are_looked_at(run, config, monkeypatch):

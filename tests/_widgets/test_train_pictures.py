@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -123,3 +124,12 @@ def test_words_of_errors():
     assert error_text(LabelsError("No masks.")) == "Not trained. No masks."
     assert "not enough memory" in error_text(MemoryError())
     assert error_text(KeyError("a")) == "Not trained: 'a'"
+
+
+def test_words_when_an_earlier_part_was_kept():
+    before = scores(0.7)
+    came = outcome(before, before, "", "early")
+    kept = replace(came, result=replace(came.result, kept_step=5))
+    text = outcome_text(kept)
+    assert "from step 5: that one stays" in text
+    assert "stays the model" not in text

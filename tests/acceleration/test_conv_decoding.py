@@ -100,6 +100,12 @@ def test_chosen_prompts_and_outputs_are_drawn_alone(
         above[is_above], every[rows, chosen][is_above], rtol=1e-4, atol=1e-4
     )
     assert float(above[~is_above].max()) < 0.5001
+    # Outputs of one prompt are drawn together, those of others on their own.
+    rows, chosen = torch.tensor([0, 2, 2, 2, 3]), torch.tensor([3, 1, 2, 3, 1])
+    several = answers.of_prompts(rows).of_outputs(chosen)
+    torch.testing.assert_close(
+        several.draw()[:, 0], every[rows, chosen], rtol=1e-4, atol=1e-4
+    )
     again = answers.of_outputs(torch.tensor([0, 1, 2, 3])).of_prompts(torch.tensor([2]))
     torch.testing.assert_close(again.draw()[0, 0], every[2, 2], rtol=1e-4, atol=1e-4)
 

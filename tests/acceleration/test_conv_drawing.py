@@ -11,6 +11,7 @@ from torch import Tensor
 
 from napari_sam.acceleration import conv_drawing
 from napari_sam.acceleration.conv_drawing import ConvDrawing, Window
+from napari_sam.modeling.prompt_encoder_map import fine_maps
 from napari_sam.modeling.registry import build_model
 
 if TYPE_CHECKING:
@@ -104,3 +105,19 @@ def test_windows_have_few_sizes_and_stay_in_the_map() -> None:
             sizes.add(window.bottom - window.top)
     assert sizes == {8, 16, 24, 32, 40, 48, 56, 64}
     assert Window(0, 8, 64, 16).shrunk(1, SIDE) == Window(0, 9, 64, 15)
+
+
+@pytest.mark.parametrize("label", [1.0, 0.0, -1.0])
+def test_a_single_click_shows_what_the_plain_maps_say(
+    drawing: ConvDrawing, label: float
+) -> None:
+    places = torch.tensor([[100.0, 200.0, label]])
+    window = Window(20, 8, 28, 16)  # of cells with the click inside
+    shown, weight = drawing._shown(places, window)
+    rows = slice(2 * window.top, 2 * window.bottom)
+    columns = slice(2 * window.left, 2 * window.right)
+    plain = fine_maps(places[None], (2 * SIDE, 2 * SIDE))[0, :, rows, columns]
+    found = torch.einsum("khw,kc->chw", shown, weight)
+    wanted = torch.einsum("khw,kc->chw", plain, drawing._weight)
+    assert (float(wanted.abs().max()) > 0) == (label >= 0)
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-6)

@@ -27,6 +27,7 @@ class TruthDecoder:
         self.blur, self.noise = blur, noise
         self.quality, self.shift = quality, shift
         self.mask_shape = (SIDE, SIDE)
+        self.n_at_once = 1
         self.asked: list[tuple[float, float]] = []
         self._size = resized_shape(labels.shape, FRAME)
         transform = FrameTransform(labels.shape, self._size, FRAME)
@@ -52,7 +53,7 @@ class TruthDecoder:
             :, : -(-self._size[0] // 2), : -(-self._size[1] // 2)
         ]
 
-    def decode_clear(self, points_yx, boxes_yx):
+    def decode_clear(self, points_yx, boxes_yx, above):
         self.asked += [tuple(point) for point in points_yx.tolist()]
         logits = np.full((len(points_yx), SIDE, SIDE), -6.0, np.float32)
         for answer, (y, x) in zip(logits, points_yx, strict=True):

@@ -33,7 +33,7 @@ def scripted(truth_decoder):
         def logits(self, chosen, above):
             points = self._points[chosen.any(dim=1).numpy()]
             n_asked = len(self._decoder.asked)
-            logits = self._decoder.decode_clear(np.floor(points), None)[1]
+            logits = self._decoder.decode_clear(np.floor(points), None, above)[1]
             del self._decoder.asked[n_asked:]
             return logits
 

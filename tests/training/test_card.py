@@ -15,10 +15,13 @@ from napari_sam.errors import CheckpointError, OutputError
 from napari_sam.training.card import (
     Parent,
     card_of,
+    forget_kept,
     keep_model,
     make_card,
+    names_kept,
     parent_of,
     save_with_card,
+    step_kept,
 )
 from napari_sam.training.card_text import card_text, n_scored, score_lines
 from napari_sam.training.fine_tuning import TrainingResult
@@ -152,9 +155,33 @@ def test_models_are_kept_under_free_names(result, split):
     assert [row.name for row in rows] == ["cells", "cells_2", "vit_b_tuned"]
     assert {"cells", "cells_2", "vit_b_tuned"} <= set(list_models())
     assert trained.read_card("cells_2")["name"] == "cells_2"
+    # What this run was kept under, and what was asked for.
+    assert names_kept(result.weights.parent) == {"vit_b_tuned", ""}
     beside = json.loads(result.weights.with_name("card.json").read_text("utf-8"))
     assert beside["name"] == "vit_b_tuned"
     assert "# Model vit_b_tuned" in result.weights.with_name("card.md").read_text()
+
+
+def test_a_step_counts_as_kept_while_its_model_is_listed(result, split):
+    folder = result.weights.parent
+    assert step_kept(folder) == 0
+    keep_model(result, parent=PARENT, split=split, config=CONFIG, device="cpu")
+    assert step_kept(folder) == 30
+    trained.rename("cells", "liver")
+    assert step_kept(folder) == 30
+    trained.remove("liver")
+    assert step_kept(folder) == 0
+    assert names_kept(folder) == {"cells"}
+    forget_kept(folder)
+    assert names_kept(folder) == set()
+    assert sorted(path.name for path in folder.iterdir()) == ["best.safetensors"]
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"run": {"best_step": "x"}}'])
+def test_a_card_that_says_nothing_counts_as_none(tmp_path, text) -> None:
+    (tmp_path / "card.json").write_text(text)
+    assert step_kept(tmp_path) == 0
+    assert names_kept(tmp_path) == set()
 
 
 def test_full_disk_leaves_no_half_model(result, split, monkeypatch):

@@ -173,6 +173,30 @@ def test_folder_of_sa_1b(tmp_path, pictures):
     assert (labels == filled(3, 3, 8, 7)).all()
 
 
+def test_annotations_of_a_folder_are_not_held(tmp_path, pictures):
+    folder = tmp_path / "sa"
+    folder.mkdir()
+    for i in range(20):
+        polygon = SQUARE[0] * 1000  # 8000 numbers: at least 64 kB as a list
+        write(
+            folder / f"sa_{i}.json",
+            {
+                "image": {"file_name": "p0.png"},
+                "annotations": [{"segmentation": [polygon]}],
+            },
+        )
+    tracemalloc.start()
+    try:
+        found = from_coco(folder, pictures)
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(found) == 20
+    assert held < 200e3
+    labels = found[7].open()[0].labels.read((0, 0, *SHAPE))
+    assert (labels == filled(3, 2, 8, 6)).all()
+
+
 @pytest.mark.parametrize(
     ("content", "text"),
     [

@@ -112,3 +112,15 @@ def test_the_disk_is_bounded_and_may_be_full(
 
 def test_without_a_frame_there_is_nothing(tiny, tmp_path) -> None:
     assert FeatureCache(tiny, tmp_path, GIGABYTE).get(0, lambda: None) is None
+
+
+def test_the_end_of_a_run_deletes_only_its_own_files(tiny, frame, tmp_path) -> None:
+    cache = FeatureCache(tiny, tmp_path, GIGABYTE)
+    cache.get(0, lambda: frame)
+    mine = tmp_path / "features" / "mine.safetensors"
+    mine.write_text("x")
+    cache.clear()
+    assert list((tmp_path / "features").iterdir()) == [mine]
+    mine.unlink()
+    cache.clear()
+    assert not (tmp_path / "features").exists()

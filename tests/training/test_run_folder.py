@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +19,7 @@ from napari_sam.training.run_folder import (
     tidy_runs,
 )
 
+FEATURE = f"features/{'0123abcd' * 4}.safetensors"
 HOLD = """
 import sys
 from pathlib import Path
@@ -32,7 +34,7 @@ def make_run(folder, age=None):
     """What a run leaves; finished if it has an age."""
     (folder / "features").mkdir(parents=True)
     names = ("state.pt", "best.safetensors", "log.csv", "card.json", "card.md")
-    for name in (*names, "features/a.safetensors", ".state-0123abcd.pt"):
+    for name in (*names, FEATURE, ".state-0123abcd.pt"):
         (folder / name).write_text("x")
     if age is not None:
         mark_finished(folder, "steps")
@@ -114,6 +116,78 @@ def test_what_a_user_made_is_never_deleted(tmp_path):
     # To begin anew is the user's word, but means the run alone.
     delete_run(mine)
     assert left(mine) == ["my notes.txt"]
+
+
+def test_what_a_user_put_among_the_features_stays(tmp_path):
+    run = make_run(tmp_path / "run", age=9)
+    for name in ("notes.txt", "mine.safetensors"):
+        (run / "features" / name).write_text("x")
+    tidy_runs(tmp_path, keep=0)
+    assert "state.pt" in left(run)
+    assert len(left(run / "features")) == 3
+    delete_run(run)
+    assert left(run) == ["features"]
+    assert left(run / "features") == ["mine.safetensors", "notes.txt"]
+
+
+def test_what_file_managers_leave_keeps_no_run(tmp_path):
+    run = make_run(tmp_path / "run", age=9)
+    (run / ".DS_Store").write_text("x")
+    (run / "features" / "Thumbs.db").write_text("x")
+    (run / "features" / f".{'0123abcd' * 4}-0123abcd.safetensors").write_text("x")
+    tidy_runs(tmp_path, keep=0)
+    assert left(tmp_path) == []
+
+
+def test_a_folder_that_cannot_be_read_stays_and_stops_nothing(tmp_path, monkeypatch):
+    for name in "ab":
+        make_run(tmp_path / name, age=9)
+    whole = Path.iterdir
+
+    def unreadable(path):
+        if path.name == "a":
+            raise PermissionError(13, "Permission denied")
+        return whole(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "iterdir", unreadable)
+        tidy_runs(tmp_path, keep=0)
+    assert left(tmp_path) == ["a"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX")
+def test_a_full_disk_at_the_lock_takes_only_the_name_from_it(tmp_path):
+    import resource
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))  # no byte can be written
+    try:
+        with (
+            locked(tmp_path),
+            pytest.raises(OutputError, match="another process trains there"),
+            locked(tmp_path),
+        ):
+            pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert left(tmp_path) == []
+
+
+def test_a_lock_that_cannot_be_deleted_while_it_is_open_goes_afterwards(
+    tmp_path, monkeypatch
+):
+    whole, tries = Path.unlink, []
+
+    def busy(path, **more):
+        tries.append(path)
+        if len(tries) == 1:
+            raise PermissionError(13, "used by another process")
+        whole(path, **more)
+
+    monkeypatch.setattr(Path, "unlink", busy)
+    with locked(tmp_path):
+        pass
+    assert left(tmp_path) == []
 
 
 def test_to_delete_what_is_not_there_does_nothing(tmp_path):

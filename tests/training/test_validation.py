@@ -148,3 +148,34 @@ def test_small_objects_do_not_count(tiny) -> None:
     image = LabelledImage("x", "x", (labels * 50).astype(np.uint8), labels)
     _, scores, _ = score(tiny, [image])
     assert scores["objects"] == 1
+
+
+def squares(side: int, n: int) -> LabelledImage:
+    """Squares of one size in the upper left of a picture of 64 pixels."""
+    labels = np.zeros((64, 64), np.int32)
+    for number in range(n):
+        y, x = 2 + (side + 2) * (number // 3), 2 + (side + 2) * (number % 3)
+        labels[y : y + side, x : x + side] = number + 1
+    pixels = np.where(labels > 0, 200, 40).astype(np.uint8)
+    return LabelledImage("squares", "x", pixels, labels)
+
+
+def test_an_object_in_two_views_is_scored_once_in_the_larger_one(tiny) -> None:
+    tiny.min_object_px = 24
+    source = FrameSource([squares(6, 9)], tiny, PLAIN)
+    whole, enlarged = source.views(0)
+    shown = {label for label, _ in source.objects(0, enlarged)}
+    assert shown
+    assert len(source.objects(0, whole)) == 9
+    model, scores, _ = score(tiny, [squares(6, 9)])
+    assert scores["objects"] == 9
+    sides = [x1 - x0 for x0, _, x1, _ in model.boxes]
+    assert sides.count(6 * enlarged.scale[1]) == len(shown)
+
+
+def test_enlarged_views_leave_as_many_objects_to_each_view(tiny) -> None:
+    tiny.min_object_px = 24
+    images = [dataclasses.replace(squares(6, 9), name=str(i)) for i in range(6)]
+    model, scores, _ = score(tiny, images, max_objects=10)
+    assert len(model.points) == 4  # one image in two views, two rounds each
+    assert 5 < scores["objects"] <= 10

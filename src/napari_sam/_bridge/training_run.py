@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import logging
 import os
 import sys
 import threading
@@ -27,7 +28,7 @@ from napari_sam._bridge.training_order import (
     folder_of_run,
     granted_again,
 )
-from napari_sam.errors import PhaseError
+from napari_sam.errors import OutputError, PhaseError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +39,10 @@ if TYPE_CHECKING:
     from napari_sam.annotation.ports import JobRunner
     from napari_sam.modeling.sam import Sam
     from napari_sam.training.card import Parent
+    from napari_sam.training.run_config import RunConfig
     from napari_sam.training.task import Metrics, TrainingProgress
+
+logger = logging.getLogger(__name__)
 
 _NICENESS = 5  # a third of the time that a thread of the usual priority gets
 _MAX_WAIT_S, _LOOK_S = 0.25, 0.005  # between two steps, for prompts
@@ -203,23 +207,33 @@ class TrainingRun:
         return Prepared(order, split, model, parent, folder, steps, seconds, waited)
 
     def _train(self, prepared: Prepared, *, is_anew: bool) -> tuple[Any, Any]:
-        from napari_sam.training.card import keep_model
-        from napari_sam.training.fine_tuning import fine_tune
         from napari_sam.training.run_folder import (
             KEPT_RUNS,
-            delete_run,
+            clear_run,
+            locked,
             mark_begun,
-            mark_finished,
             tidy_runs,
         )
 
-        order, folder = prepared.order, prepared.folder
-        config = order.config
-        if is_anew:
-            delete_run(folder)
-        else:
-            config = granted_again(config, prepared)
-        mark_begun(folder)
+        config, folder = prepared.order.config, prepared.folder
+        # One lock over all: nobody else may begin there before the result is kept.
+        with locked(folder):
+            if is_anew:
+                clear_run(folder)
+            else:
+                config = granted_again(config, prepared)
+            mark_begun(folder)
+            outcome = self._train_locked(prepared, config)
+        if outcome.result.ended != "cancelled":
+            tidy_runs(folder.parent, KEPT_RUNS)
+        return self.finished, outcome
+
+    def _train_locked(self, prepared: Prepared, config: RunConfig) -> Outcome:
+        from napari_sam.training.card import keep_model
+        from napari_sam.training.fine_tuning import fine_tune
+        from napari_sam.training.run_folder import mark_finished
+
+        folder = prepared.folder
         self._post(self.stage, "Preparing: how good is the model before?")
         last: Metrics = {}
 
@@ -235,6 +249,7 @@ class TrainingRun:
             folder,
             progress=tell,
             cancel=self._stop,
+            is_locked=True,
         )
         name = ""
         if result.is_better:
@@ -247,9 +262,12 @@ class TrainingRun:
             )
             name, folder = row.name, row.folder or folder
         if result.ended != "cancelled":
-            mark_finished(prepared.folder, result.ended)
-            tidy_runs(prepared.folder.parent, KEPT_RUNS)
-        return self.finished, Outcome(name, result, last, order.spec, folder)
+            try:
+                mark_finished(prepared.folder, result.ended)
+            except OutputError as error:
+                # The model is kept; only the folder of the run may stay for ever.
+                logger.warning("The end of the run was not noted: %s", error)
+        return Outcome(name, result, last, prepared.order.spec, folder)
 
 
 class _Stop(threading.Event):

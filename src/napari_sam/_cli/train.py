@@ -72,7 +72,7 @@ def train(
     the best weights, with a card, are one of the models that 'napari-sam models' lists.
     Ctrl-C stops after the step and keeps the best weights; --resume goes on.
     """
-    from napari_sam.training.run_config import example_config, find_images, read_config
+    from napari_sam.training.run_config import example_config, read_config
 
     if example:
         typer.echo(example_config(), nl=False)
@@ -85,7 +85,17 @@ def train(
         raise SettingsError(msg)
     settings = _with_options(read_config(config), budget, name)
     folder = config.with_name(f"{config.stem}_run") if out is None else out
-    _check_folder(folder, resume=resume)
+    with _held(folder, resume=resume):
+        _check_name(settings.model.name, folder, resume=resume)
+        again = _again(config, out, budget, name, device)
+        _look_and_train(settings, folder, device, again)
+
+
+def _look_and_train(
+    settings: "RunConfig", folder: Path, device: str, again: str
+) -> None:
+    from napari_sam.training.run_config import find_images
+
     images = find_images(settings)
     with _stop_on_signal() as cancel:
         from napari_sam.training.samples import find_samples
@@ -113,7 +123,6 @@ def train(
             side=data.tile,
         )
         _tell_split(split)
-        again = _again(config, out, budget, name, device)
         _run(settings, split, folder, device, cancel, again)
 
 
@@ -141,10 +150,7 @@ def parse_duration(text: str) -> float:
 def _with_options(
     settings: "RunConfig", budget: str | None, name: str | None
 ) -> "RunConfig":
-    """Let options go over the file; check the name before anything is trained."""
-    from napari_sam.weights.catalogue import CATALOGUE
-    from napari_sam.weights.trained import checked_name
-
+    """Let options go over the file."""
     if budget is not None:
         recipe = settings.recipe
         loop = dataclasses.replace(recipe.loop, budget_seconds=parse_duration(budget))
@@ -154,12 +160,34 @@ def _with_options(
     if name is not None:
         model = dataclasses.replace(settings.model, name=name)
         settings = dataclasses.replace(settings, model=model)
-    if settings.model.name:
-        checked_name(settings.model.name, [row.name for row in CATALOGUE])
     return settings
 
 
-def _check_folder(folder: Path, *, resume: bool) -> None:
+def _check_name(name: str, folder: Path, *, resume: bool) -> None:
+    """Refuse a name that no model can have before anything is trained."""
+    from napari_sam.training.card import names_kept
+    from napari_sam.weights.catalogue import CATALOGUE
+    from napari_sam.weights.trained import checked_name
+
+    # What this run was kept under is taken by itself: a better one gets a free name.
+    if name and not (resume and name in names_kept(folder)):
+        checked_name(name, [row.name for row in CATALOGUE])
+
+
+@contextmanager
+def _held(folder: Path, *, resume: bool) -> Iterator[None]:
+    """Keep other processes out of a folder that can be trained in, to the end."""
+    from napari_sam.training.run_folder import locked
+
+    if resume and not folder.exists():
+        _check_begun(folder, resume=resume)
+    with locked(folder):
+        _check_begun(folder, resume=resume)
+        check_writable(folder)
+        yield
+
+
+def _check_begun(folder: Path, *, resume: bool) -> None:
     is_begun = (folder / STATE_NAME).exists()
     if resume and not is_begun:
         msg = (
@@ -173,7 +201,6 @@ def _check_folder(folder: Path, *, resume: bool) -> None:
             "folder with --out."
         )
         raise OutputError(msg)
-    check_writable(folder)
 
 
 def _again(
@@ -251,6 +278,7 @@ def _run(
             folder,
             progress=show,
             cancel=cancel,
+            is_locked=True,
         )
     _tell_scores(result)
     if result.ended == "cancelled":
@@ -266,6 +294,8 @@ def _run(
         _tell_no_gain(result, parent.name)
         return
     row = keep_model(result, parent=parent, split=split, config=settings, device=place)
+    if result.is_hardly_better:
+        typer.echo("Hardly better.")
     typer.echo(f"The model {row.name!r} is one of yours now: --model {row.name}")
     typer.echo(f"Card: {result.weights.with_name('card.md')}")
 

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 SCORES = {"point": "one click", "box": "a box", "corrected": "a click and a correction"}
 FEW_OBJECTS = 20
-HARDLY = 0.01  # gain in mean IoU
-_SELECTION = "selection"  # the score that chooses the best weights
 _ENDS = {
     "steps": "all steps were done",
     "budget": "the time was up",
@@ -72,11 +70,15 @@ def outcome_text(outcome: Outcome) -> str:
         f"{_ENDS[result.ended]}."
     )
     if outcome.name:
-        gain = result.scores.get(_SELECTION, 0.0) - before.get(_SELECTION, 0.0)
-        text = "Hardly better. " if before and gain < HARDLY else ""
+        text = "Hardly better. " if result.is_hardly_better else ""
         text += (
             f"{_changes(before, result.scores)}\nKept as {outcome.name!r}, from step "
             f"{result.best_step}: {run}"
+        )
+    elif result.kept_step:
+        text = (
+            "It did not get better than the model that an earlier part of this run "
+            f"kept, from step {result.kept_step}: that one stays.\n{run}"
         )
     else:
         last = outcome.last_scores

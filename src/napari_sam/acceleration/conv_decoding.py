@@ -9,6 +9,7 @@ n = h w cells at stride 8, C channels.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 import torch
@@ -256,14 +257,24 @@ class ConvAttended:
     def draw(self) -> Tensor:
         """Return mask logits, (B, n, 4h, 4w)."""
 
-        def draw_one(i: int) -> Tensor:
-            wanted = _ALL if self._outputs is None else [self._outputs[i]]
-            return self._decoding.draw(
-                self._image, self._found[i], self._hyper[i], wanted, self._above
-            )
+        def draw_some(part: slice) -> Tensor:
+            hyper = self._hyper[part].flatten(0, 1)
+            wanted = _ALL if self._outputs is None else self._outputs[part]
+            found = self._found[part.start]
+            return self._decoding.draw(self._image, found, hyper, wanted, self._above)
 
-        masks = work_side_by_side(draw_one, range(len(self._found)))
-        return masks[0][None] if len(masks) == 1 else torch.stack(masks)
+        masks = work_side_by_side(draw_some, self._parts())
+        together = masks[0] if len(masks) == 1 else torch.cat(masks)
+        return together.view(*self._hyper.shape[:2], *together.shape[1:])
+
+    def _parts(self) -> list[slice]:
+        """Tell which answers belong together: outputs of the same prompt."""
+        found, n = self._found, len(self._found)
+        starts = [0]
+        for i in range(1, n):
+            if self._outputs is None or found[i] is not found[i - 1]:
+                starts.append(i)
+        return [slice(*ends) for ends in pairwise([*starts, n])]
 
 
 def _cells(x: Tensor) -> Tensor:

@@ -10,15 +10,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+import torch
 from torch.nn import functional
 
 from napari_sam.acceleration.conv_stages import FastBlock, as_map
-from napari_sam.modeling.prompt_encoder_map import FINE_STRIDE, fine_maps
+from napari_sam.modeling.prompt_encoder_map import (
+    FINE_POINT_RADII,
+    FINE_STRIDE,
+    fine_maps,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import torch
     from torch import Tensor
 
     from napari_sam.modeling.mask_decoder_conv import ConvMaskDecoder
@@ -99,6 +103,9 @@ class ConvDrawing:
             for layer in (decoder.near_to_fine, decoder.fine_to_finest)
         )
         self._weight = _weight(decoder.fine_prompts)
+        self._centres = (torch.arange(2 * side) + 0.5) * FINE_STRIDE
+        radii = torch.tensor(FINE_POINT_RADII)[:, None, None]
+        self._narrowness = -0.5 / radii.square()
         self._block = FastBlock(decoder.fine_block)
 
     def arrange(self, high_res: Sequence[Tensor]) -> FineMaps:
@@ -209,14 +216,31 @@ class ConvDrawing:
             *near.shape[:2], -1
         )
         fine = _doubled(step, wide.within(around)).contiguous()
-        height, width = fine.shape[:2]
         fine += wide.times(2).of(fine_map)
-        origin = places.new_tensor([wide.left, wide.top, 0]) * (2 * FINE_STRIDE)
-        shown = fine_maps((places - origin)[None], (height, width))[0].flatten(1)
         flat = fine.view(-1, fine.shape[-1])
-        flat.addmm_(shown.t(), self._weight)
+        shown, weight = self._shown(places, wide)
+        flat.addmm_(shown.flatten(1).t(), weight)
         self._block(as_map(fine), flat)
         return fine
+
+    def _shown(self, places: Tensor, wide: Window) -> tuple[Tensor, Tensor]:
+        """Prompts in a window at stride 4, (k, H, W) without maps of zeros; weights."""
+        window = wide.times(2)
+        listed = places.tolist()
+        if len(listed) != 1 or listed[0][2] not in (0.0, 1.0):
+            origin = places.new_tensor([window.left, window.top, 0]) * FINE_STRIDE
+            shape = (window.bottom - window.top, window.right - window.left)
+            return fine_maps((places - origin)[None], shape)[0], self._weight
+        # What a single click shows is a row times a column, and nothing else.
+        x, y, label = listed[0]
+        ways = self._centres - self._centres.new_tensor([[x + 0.5], [y + 0.5]])
+        across, down = torch.exp(ways.square() * self._narrowness).unbind(dim=1)
+        shown = (
+            down[:, window.top : window.bottom, None]
+            * across[:, None, window.left : window.right]
+        )
+        first = 0 if label == 1.0 else len(FINE_POINT_RADII)
+        return shown, self._weight[first : first + len(FINE_POINT_RADII)]
 
 
 def _window(coarse: Tensor, above: float) -> Window | None:

@@ -59,7 +59,10 @@ class Attended(Protocol):
 
 @runtime_checkable
 class Selective(Protocol):
-    """Answers that need not be drawn where nobody looks."""
+    """Answers that need not be drawn where nobody looks.
+
+    If a prompt is kept more than once, with one output each, those are drawn together.
+    """
 
     def only_above(self, threshold: float) -> Attended:
         """Let logits up to a threshold come out as any others up to it."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import torch
 
+from napari_sam.acceleration.decoding import only_above
 from napari_sam.errors import SettingsError
 from napari_sam.modeling.sam import ImageFeatures
 from napari_sam.prediction.point_decoder import PointDecoder, SamPointDecoder
@@ -27,8 +28,12 @@ if TYPE_CHECKING:
 class ClearDecoder(Protocol):
     """Answers prompts on one picture that leave no doubt what is meant."""
 
+    @property
+    def n_at_once(self) -> int:
+        """How many threads may ask at the same time, and had best do so."""
+
     def decode_clear(
-        self, points_yx: Coordinates, boxes_yx: Coordinates
+        self, points_yx: Coordinates, boxes_yx: Coordinates, above: float
     ) -> tuple[Tensor, Tensor]:
         """Answer n prompts of one point and one box each with one mask.
 
@@ -38,6 +43,8 @@ class ClearDecoder(Protocol):
             Pixels of the picture.
         boxes_yx : (n, 4) array
             Pixels of the picture.
+        above : float
+            Logits up to it may come out as any others up to it.
 
         Returns
         -------
@@ -142,7 +149,7 @@ class SamObjectDecoder(SamPointDecoder):
         return logits
 
     def decode_clear(
-        self, points_yx: Coordinates, boxes_yx: Coordinates
+        self, points_yx: Coordinates, boxes_yx: Coordinates, above: float
     ) -> tuple[Tensor, Tensor]:
         """Answer n prompts of one point and one box each with one mask."""
         transform = FrameTransform.of_embedding(
@@ -155,7 +162,8 @@ class SamObjectDecoder(SamPointDecoder):
         chosen = torch.full(
             (len(points_yx),), SINGLE_OUTPUT.start, device=attended.predicted_iou.device
         )
-        logits = self._predictor.draw(attended.of_outputs(chosen))[:, 0]
+        kept = only_above(attended.of_outputs(chosen), above)
+        logits = self._predictor.draw(kept)[:, 0]
         return attended.predicted_iou[:, SINGLE_OUTPUT.start].float(), logits
 
 

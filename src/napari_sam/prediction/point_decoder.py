@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from napari_sam.acceleration.decoding import Attended, only_above
+from napari_sam.acceleration.decoding import Attended, Selective
 from napari_sam.prediction.logit_windows import EnlargedWindow, LogitWindow
 from napari_sam.prediction.predictor import MULTI_OUTPUT, SamPredictor
 from napari_sam.prediction.prompt_batch import PromptBatch
@@ -113,9 +113,20 @@ class _ThreeOutputs:
         """Return low-resolution logits of the chosen masks, (k, a, b).
 
         A point none of whose masks was chosen costs nothing here, and of a point with
-        one only that one is drawn.
+        one only that one is drawn; of one with more just those, if answers allow that.
         """
-        attended = only_above(self._attended, above)
+        if isinstance(self._attended, Selective):
+            rows, outputs = chosen.nonzero(as_tuple=True)
+            if not len(rows):
+                return self.predicted_iou.new_empty((0, self._side, self._side))
+            kept = self._attended.only_above(above).of_prompts(rows)
+            outputs = outputs + MULTI_OUTPUT.start
+            return self._predictor.draw(kept.of_outputs(outputs))[:, 0]
+        return self._by_prompt(chosen)
+
+    def _by_prompt(self, chosen: Tensor) -> Tensor:
+        """Draw one output of a prompt or all of them."""
+        attended = self._attended
         n_chosen = chosen.sum(dim=1)
         # Where the masks of each point begin among all that were chosen.
         places = n_chosen.cumsum(dim=0) - n_chosen

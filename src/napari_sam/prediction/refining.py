@@ -86,7 +86,10 @@ class Refiner:
         def draw(start: int, stop: int) -> dict[int, MaskRecord]:
             return self._draw({i: records[i] for i in numbers[start:stop]})
 
-        for stop, drawn in in_batches(draw, len(numbers), batch_size):
+        at_once = self._decoder.n_at_once
+        for stop, drawn in in_batches(
+            draw, len(numbers), batch_size, n_at_once=at_once
+        ):
             for i, record in drawn.items():
                 refined[i] = record
             report(stop, len(numbers))
@@ -100,8 +103,9 @@ class Refiner:
         boxes = np.array([record.bbox for record in records.values()], np.float64)
         points -= self._origin
         boxes -= np.tile(self._origin, 2)
-        scores, logits = self._decoder.decode_clear(points, boxes)
-        samples = sample_boxes(logits, self._maker.lowest_logit)
+        lowest = self._maker.lowest_logit
+        scores, logits = self._decoder.decode_clear(points, boxes, lowest)
+        samples = sample_boxes(logits, lowest)
         drawn = {}
         for number, (i, old) in enumerate(records.items()):
             score = float(scores[number])

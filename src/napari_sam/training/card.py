@@ -20,7 +20,7 @@ import safetensors
 import torch
 from safetensors.torch import load_file
 
-from napari_sam.errors import CheckpointError, UnknownModelError
+from napari_sam.errors import CheckpointError, OutputError, UnknownModelError
 from napari_sam.io.atomic import written_atomically
 from napari_sam.training.card_text import card_text
 from napari_sam.training.checkpoints import export_weights
@@ -96,7 +96,7 @@ def keep_model(
 ) -> ModelRow:
     """Put the best weights of a run, with their card, into the list of models.
 
-    The card is also written beside the weights of the run.
+    The card is also written beside the weights of the run, with the hash of the model.
 
     Parameters
     ----------
@@ -131,9 +131,10 @@ def keep_model(
         taken=published_names(),
     )
     # Last: the card beside the run says that its weights are kept, see `step_kept`.
+    beside = {**card, "weights": {"sha256": (row.hash or "").removeprefix("sha256:")}}
     for file_name, content in (
         (trained.TEXT_NAME, text),
-        (trained.CARD_NAME, json.dumps(card, indent=1) + "\n"),
+        (trained.CARD_NAME, json.dumps(beside, indent=1) + "\n"),
     ):
         with written_atomically(result.weights.with_name(file_name)) as temporary:
             temporary.write_text(content, encoding="utf-8")
@@ -143,13 +144,47 @@ def keep_model(
 def step_kept(folder: Path) -> int:
     """Return the step of the weights that `keep_model` kept last of a run; 0 if none.
 
-    A card that cannot be read counts as none: keeping weights twice loses nothing.
+    They count while the model is in the list, under any name. A card that cannot be
+    read counts as none: keeping weights twice loses nothing.
     """
+    card = _card_beside(folder)
     try:
-        card = json.loads((folder / trained.CARD_NAME).read_text(encoding="utf-8"))
-        return int(card["run"]["best_step"])
-    except (OSError, ValueError, LookupError, TypeError):
+        step, kept = int(card["run"]["best_step"]), str(card["weights"]["sha256"])
+    except (ValueError, LookupError, TypeError):
         return 0
+    is_listed = any(row.hash == f"sha256:{kept}" for row in trained.trained_rows())
+    return step if is_listed else 0
+
+
+def names_kept(folder: Path) -> set[str]:
+    """Return the name that a run was kept under last, and the one that was asked for.
+
+    A run that goes on may ask for either again: `keep_model` finds a free one.
+    """
+    card = _card_beside(folder)
+    try:
+        return {str(card["name"]), str(card["config"]["model"]["name"])}
+    except (LookupError, TypeError):
+        return set()
+
+
+def forget_kept(folder: Path) -> None:
+    """Delete the card of an earlier run in a folder in which a new one begins.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be deleted.
+    """
+    for name in (trained.CARD_NAME, trained.TEXT_NAME):
+        try:
+            (folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            msg = (
+                f"Cannot delete {folder / name}, which an earlier run left: "
+                f"{error.strerror or error}. Delete it, or choose another folder."
+            )
+            raise OutputError(msg) from error
 
 
 def make_card(
@@ -233,6 +268,13 @@ def card_of(path: Path) -> dict[str, Any] | None:
     except ValueError:
         return None
     return card if isinstance(card, dict) else None
+
+
+def _card_beside(folder: Path) -> Any:
+    try:
+        return json.loads((folder / trained.CARD_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
 
 
 def _without_places(config: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ from napari_sam.structures.rle import Rle
 from napari_sam.training.sources import LabelledPlane, TrainingImage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
 def from_coco(path: str | Path, images: str | Path) -> list[TrainingImage]:
     """Take the images of a COCO file, or of a folder of SA-1B's files.
 
-    Crowd regions (``iscrowd``) are left out. Masks are drawn when an image is opened.
+    Crowd regions (``iscrowd``) are left out. Masks are drawn when an image is opened;
+    until then, those of a folder are not in memory, those of one file are, as written.
 
     Parameters
     ----------
@@ -51,9 +53,8 @@ def from_coco(path: str | Path, images: str | Path) -> list[TrainingImage]:
         msg = f"There is no folder {images} with the images of {path}."
         raise ImageError(msg)
     found = [
-        _training_image(record, annotations, images, source)
-        for source, record, annotations in _records(path)
-        if annotations
+        _training_image(record, annotate, images, source)
+        for source, record, annotate in _records(path)
     ]
     if not found:
         msg = f"{path} holds no image with annotations. Choose another file."
@@ -128,16 +129,13 @@ def decompress_counts(text: str) -> list[int]:
 
 def _records(
     path: Path,
-) -> Iterator[tuple[str, dict[str, Any], list[dict[str, Any]]]]:
-    """Yield file, image record and annotations of each image."""
+) -> Iterator[tuple[str, dict[str, Any], Callable[[], list[dict[str, Any]]]]]:
+    """Yield file, image record and how to get the annotations of each image."""
     if path.is_dir():
         for file in sorted(path.glob("*.json")):
-            content = _read(file)
-            record, annotations = content.get("image"), content.get("annotations")
-            if not isinstance(record, dict) or not isinstance(annotations, list):
-                msg = f"{file} lacks 'image' or 'annotations', as SA-1B's files have."
-                raise ImageError(msg)
-            yield str(file), record, _wanted(annotations)
+            record, wanted = _read_one(file)
+            if wanted:
+                yield str(file), record, partial(_annotations, file)
         return
     content = _read(path)
     records, annotations = content.get("images"), content.get("annotations")
@@ -154,7 +152,22 @@ def _records(
         if not isinstance(record, dict):
             msg = f"{path}: {record!r} in 'images' is no image."
             raise ImageError(msg)
-        yield str(path), record, by_image[record.get("id")]
+        if found := by_image[record.get("id")]:
+            yield str(path), record, partial(list, found)
+
+
+def _read_one(file: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Read image record and annotations of a file of SA-1B."""
+    content = _read(file)
+    record, annotations = content.get("image"), content.get("annotations")
+    if not isinstance(record, dict) or not isinstance(annotations, list):
+        msg = f"{file} lacks 'image' or 'annotations', as SA-1B's files have."
+        raise ImageError(msg)
+    return record, _wanted(annotations)
+
+
+def _annotations(file: Path) -> list[dict[str, Any]]:
+    return _read_one(file)[1]
 
 
 def _wanted(annotations: list[Any]) -> list[dict[str, Any]]:
@@ -175,7 +188,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _training_image(
     record: dict[str, Any],
-    annotations: list[dict[str, Any]],
+    annotate: Callable[[], list[dict[str, Any]]],
     images: Path,
     source: str,
 ) -> TrainingImage:
@@ -189,7 +202,7 @@ def _training_image(
         if opened.n_planes != 1:
             msg = f"{images / name} is a stack; {source} describes flat images."
             raise ImageError(msg)
-        labels = draw_labels(annotations, opened.plane_shape, source)
+        labels = draw_labels(annotate(), opened.plane_shape, source)
         pixels = opened.plane_pixels((0,) * len(opened.stack_shape))
         shown = ShownPixels(pixels, opened.channel_axis)
         return [LabelledPlane("", shown, ArrayPixels((labels,), axes=(0, 1)))]

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import shutil
+import re
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 MEMORY_BYTES = 1 << 30
 FOLDER = "features"
+
+# A file of features, also unfinished, as `io.atomic` names it.
+_NAME = re.compile(r"[0-9a-f]{32}\.safetensors|\.[0-9a-f]{32}-[0-9a-f]{8}\.safetensors")
+_BY_SYSTEM = (".DS_Store", "Thumbs.db", "desktop.ini")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,8 +99,9 @@ class FeatureCache:
         return EncodedFrame(found.frame, moved)
 
     def clear(self) -> None:
-        """Delete the files."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        """Delete the files; what somebody else put beside them stays."""
+        with suppress(OSError):
+            clear_features(self._folder)
 
     def _features(self, frame: Frame) -> ImageFeatures:
         shown = hashlib.sha256(f"{self._encoder} {frame.rgb.shape}".encode())
@@ -124,6 +130,51 @@ class FeatureCache:
             self._disk_left = 0
             return
         self._disk_left -= size
+
+
+def has_only_features(folder: Path) -> bool:
+    """Tell whether a folder holds nothing but files of this cache.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    """
+    return all(
+        is_by_system(path) or (path.is_file() and _NAME.fullmatch(path.name))
+        for path in folder.iterdir()
+    )
+
+
+def clear_features(folder: Path) -> None:
+    """Delete the files of this cache, and the folder if nothing else is in it.
+
+    Raises
+    ------
+    OSError
+        If something cannot be deleted.
+    """
+    if not folder.is_dir() or folder.is_symlink():
+        return
+    for path in folder.iterdir():
+        if _NAME.fullmatch(path.name) and path.is_file():
+            path.unlink(missing_ok=True)
+    remove_if_empty(folder)
+
+
+def remove_if_empty(folder: Path) -> None:
+    """Delete a folder that holds nothing, or only what file managers leave."""
+    with suppress(OSError):
+        left = list(folder.iterdir())
+        if all(is_by_system(path) for path in left):
+            for path in left:
+                path.unlink()
+            folder.rmdir()
+
+
+def is_by_system(path: Path) -> bool:
+    """Tell whether a file manager wrote a file, unasked."""
+    return path.name in _BY_SYSTEM and path.is_file()
 
 
 def weights_digest(module: torch.nn.Module) -> str:

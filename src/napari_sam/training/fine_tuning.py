@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -14,13 +15,14 @@ from safetensors.torch import load_file
 
 from napari_sam.errors import Cancelled, SettingsError
 from napari_sam.prediction.embedding_checks import check_model
-from napari_sam.training.card import step_kept
+from napari_sam.training.card import forget_kept, step_kept
 from napari_sam.training.feature_cache import weights_digest
-from napari_sam.training.loop import BEST_FILE, End, TrainingLoop
+from napari_sam.training.loop import BEST_FILE, STATE_FILE, End, TrainingLoop
 from napari_sam.training.lora import add_lora, merge_lora
 from napari_sam.training.prompt_task import PromptTask
 from napari_sam.training.run_folder import locked
 from napari_sam.training.run_log import LOG_FILE
+from napari_sam.training.task import SELECTION
 from napari_sam.weights.infer import build_for
 
 if TYPE_CHECKING:
@@ -46,6 +48,8 @@ _FREE_TO_CHANGE = (
     "recompute",
     "tensorboard",
 )
+
+HARDLY = 0.01  # gain in mean IoU: less may be chance
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,16 @@ class TrainingResult:
         """
         return self.best_step > self.kept_step
 
+    @property
+    def is_hardly_better(self) -> bool:
+        """Whether the best weights gained so little that it may be chance."""
+        if not self.scores_before:
+            return False
+        before, after = (
+            s.get(SELECTION, 0.0) for s in (self.scores_before, self.scores)
+        )
+        return after - before < HARDLY
+
 
 def fine_tune(
     model: Sam,
@@ -100,6 +114,7 @@ def fine_tune(
     progress: Callable[[TrainingProgress], None] | None = None,
     cancel: Event | None = None,
     metadata: Mapping[str, str] | None = None,
+    is_locked: bool = False,
 ) -> TrainingResult:
     """Train a model on labelled images; a run that was stopped goes on.
 
@@ -125,6 +140,9 @@ def fine_tune(
         before each view of an evaluation, and may take its time to answer.
     metadata : mapping of str, optional
         Written into the weights file beside our own entries.
+    is_locked : bool
+        Whether the caller holds the folder (`run_folder.locked`), to keep what comes
+        out before another process trains there.
 
     Returns
     -------
@@ -160,7 +178,7 @@ def fine_tune(
     task: PromptTask | None = None
     loop: TrainingLoop | None = None
     end: End | None = None
-    with locked(folder):
+    with nullcontext() if is_locked else locked(folder):
         try:
             choose_parts(model, recipe.trained, recipe.loop.seed)
             task = PromptTask(
@@ -171,6 +189,8 @@ def fine_tune(
                 folder,
                 check=partial(_check, cancel),
             )
+            if not (folder / STATE_FILE).exists():
+                forget_kept(folder)
             loop = TrainingLoop(
                 task,
                 folder,
@@ -181,7 +201,7 @@ def fine_tune(
                 progress=_with_examples(progress, task),
                 cancel=cancel,
             )
-            kept_step = step_kept(folder) if loop.step else 0
+            kept_step = step_kept(folder)
             end = loop.run()
         finally:
             if task is not None:

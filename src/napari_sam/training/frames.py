@@ -114,6 +114,11 @@ class FrameSource:
         """Pixels of the frame for a pixel of the mask logits."""
         return self.frame_size / self.mask_size
 
+    @property
+    def views_per_image(self) -> int:
+        """Most views of an image that fills the frame: whole, and enlarged."""
+        return 1 if self._min_object_px is None else 2
+
     def name(self, index: int) -> str:
         """Name of an image."""
         return self._images[index].name

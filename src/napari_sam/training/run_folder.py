@@ -7,13 +7,18 @@ import logging
 import os
 import platform
 import re
-import shutil
 from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING
 
 from napari_sam.errors import OutputError
 from napari_sam.io.file_lock import try_lock
 from napari_sam.training.feature_cache import FOLDER as FEATURES
+from napari_sam.training.feature_cache import (
+    clear_features,
+    has_only_features,
+    is_by_system,
+    remove_if_empty,
+)
 from napari_sam.training.loop import BEST_FILE, LAST_FILE, STATE_FILE
 from napari_sam.training.run_log import LOG_FILE
 from napari_sam.weights.trained import CARD_NAME, TEXT_NAME
@@ -49,9 +54,12 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(OSError):  # Windows keeps it: nobody can delete what is open
-            (folder / LOCK_FILE).unlink(missing_ok=True)
+        is_gone = _unlinked(folder / LOCK_FILE)
         file.close()
+        if not is_gone:
+            # Windows deletes nothing that is open. Elsewhere this would be too late:
+            # the next run may have made the file anew.
+            _unlinked(folder / LOCK_FILE)
 
 
 def delete_run(folder: Path) -> None:
@@ -65,9 +73,27 @@ def delete_run(folder: Path) -> None:
     if not folder.exists():
         return
     with locked(folder):
-        _remove(folder)
-    with suppress(OSError):  # there is something else in it
-        folder.rmdir()
+        clear_run(folder)
+    remove_if_empty(folder)
+
+
+def clear_run(folder: Path) -> None:
+    """Delete what a run left in a folder that is `locked`.
+
+    Raises
+    ------
+    OutputError
+        If something cannot be deleted.
+    """
+    try:
+        for path in folder.iterdir():
+            if path.name == FEATURES:
+                clear_features(path)
+            elif _is_ours(path):
+                path.unlink(missing_ok=True)
+    except OSError as error:
+        msg = f"Cannot delete the earlier run {folder}: {error}. Delete it by hand."
+        raise OutputError(msg) from error
 
 
 def mark_finished(folder: Path, ended: str) -> None:
@@ -95,8 +121,8 @@ def tidy_runs(folder: Path, keep: int) -> None:
     """Delete finished runs but for the newest.
 
     Runs that were stopped can be gone on with and stay; so does a folder in which a
-    process works or in which there is anything else than what a run writes. What cannot
-    be deleted is told in the log.
+    process works, that cannot be read, or in which there is anything else than what a
+    run writes and file managers leave. What cannot be deleted is told in the log.
 
     Parameters
     ----------
@@ -105,7 +131,11 @@ def tidy_runs(folder: Path, keep: int) -> None:
     keep : int
         How many finished runs stay.
     """
-    ends = [path for path in folder.glob(f"*/{END_FILE}") if _is_only_ours(path.parent)]
+    try:
+        ends = [p for p in folder.glob(f"*/{END_FILE}") if _is_only_ours(p.parent)]
+    except OSError as error:
+        logger.info("Finished runs stay: %s", error)
+        return
     for end in sorted(ends, key=_age)[keep:]:
         try:
             delete_run(end.parent)
@@ -122,29 +152,31 @@ def _age(path: Path) -> float:
 
 
 def _is_only_ours(folder: Path) -> bool:
-    return not folder.is_symlink() and all(
-        _is_ours(path) or path.name == LOCK_FILE for path in folder.iterdir()
-    )
+    """Tell whether a folder can be deleted as a whole; not if it cannot be read."""
+    try:
+        return not folder.is_symlink() and all(
+            _is_ours(path) or path.name == LOCK_FILE or is_by_system(path)
+            for path in folder.iterdir()
+        )
+    except OSError:
+        return False
 
 
 def _is_ours(path: Path) -> bool:
-    """Tell whether a run writes something of that name."""
+    """Tell whether a run writes something of that name, and of that content."""
     if path.name == FEATURES:
-        return path.is_dir() and not path.is_symlink()
+        is_folder = path.is_dir() and not path.is_symlink()
+        return is_folder and has_only_features(path)
     is_named = path.name in _FILES or path.name.startswith(_EVENTS)
     return path.is_file() and (is_named or bool(_UNFINISHED.fullmatch(path.name)))
 
 
-def _remove(folder: Path) -> None:
+def _unlinked(path: Path) -> bool:
     try:
-        for path in folder.iterdir():
-            if path.name == FEATURES and _is_ours(path):
-                shutil.rmtree(path)
-            elif _is_ours(path):
-                path.unlink(missing_ok=True)
-    except OSError as error:
-        msg = f"Cannot delete the earlier run {folder}: {error}. Delete it by hand."
-        raise OutputError(msg) from error
+        path.unlink(missing_ok=True)
+    except OSError:
+        return False
+    return True
 
 
 def _lock(folder: Path) -> IO[str]:
@@ -164,15 +196,28 @@ def _lock(folder: Path) -> IO[str]:
             holder = file.read().strip()
             file.close()
             raise OutputError(_in_use(folder, holder))
-        with suppress(OSError):
-            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                file.truncate(0)
-                file.write(_here())
-                file.flush()
-                return file
+        if _is_same(file, path):
+            _sign(file)
+            return file
         file.close()
     msg = f"{folder} is deleted again and again by another process. Wait for its end."
     raise OutputError(msg)
+
+
+def _is_same(file: IO[str], path: Path) -> bool:
+    """Tell whether an open file still is the one of that name."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except OSError:
+        return False
+
+
+def _sign(file: IO[str]) -> None:
+    """Say who holds a lock, if there is space for it: the lock holds without."""
+    with suppress(OSError):
+        os.ftruncate(file.fileno(), 0)
+        # Past the buffer of the file: closing would try a full disk once more.
+        os.write(file.fileno(), _here().encode())
 
 
 def _here() -> str:

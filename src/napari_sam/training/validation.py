@@ -64,11 +64,10 @@ class Validation:
     def __init__(self, source: FrameSource, max_objects: int) -> None:
         self._source = source
         self._views: dict[tuple[int, int], Objects] = {}
-        for index in _evenly(range(len(source)), max(1, max_objects // PER_VIEW)):
-            for number, frame in enumerate(source.views(index)):
-                objects = source.objects(index, frame)
-                if objects:
-                    self._views[index, number] = objects
+        n_images = max(1, max_objects // (PER_VIEW * source.views_per_image))
+        for index in _evenly(range(len(source)), n_images):
+            for number, objects in _divided(source, index):
+                self._views[index, number] = objects
         if not self._views:
             msg = (
                 "No validation image has an object of at least "
@@ -234,6 +233,21 @@ def _example(
         answers.ious["point"][middle],
         (at[0], at[1]),
     )
+
+
+def _divided(source: FrameSource, index: int) -> list[tuple[int, Objects]]:
+    """Return numbers of views and their objects; one that several show counts once.
+
+    It belongs to the last of them, which is the one that enlarges.
+    """
+    found: list[tuple[int, Objects]] = []
+    taken: set[int] = set()
+    for number, frame in reversed(list(enumerate(source.views(index)))):
+        objects = [o for o in source.objects(index, frame) if o[0] not in taken]
+        taken.update(label for label, _ in objects)
+        if objects:
+            found.append((number, objects))
+    return found[::-1]
 
 
 def _evenly(items: Sequence[Item], most: int) -> list[Item]:
