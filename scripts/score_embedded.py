@@ -106,7 +106,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--part", default="val", choices=("val", "dev"))
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=list(SETS))
     parser.add_argument("--runs", nargs="+", default=list(RUNS), choices=list(RUNS))
-    parser.add_argument("--methods", nargs="+", default=["grid"])
+    parser.add_argument("--methods", nargs="+", default=["fast"])
     parser.add_argument("--limit", type=int)
     parser.add_argument("--checkpoint", type=Path)
     parser.add_argument("--out", type=Path)

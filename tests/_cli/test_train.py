@@ -19,8 +19,6 @@ import pytest
 from PIL import Image
 
 import napari_sam
-from napari_sam._cli.train import parse_duration
-from napari_sam.errors import SettingsError
 from napari_sam.weights import trained
 from napari_sam.weights.catalogue import list_models
 
@@ -362,27 +360,6 @@ def test_a_place_that_cannot_be_written(run, config, tmp_path):
     outcome = run("train", config, "--out", tmp_path / "file" / "run")
     assert outcome.code == 2
     assert "Cannot write" in outcome.err
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [
-        ("90s", 90),
-        ("15m", 900),
-        ("1h30m", 5400),
-        ("2.5m", 150),
-        ("45", 45),
-        (" 1H ", 3600),
-    ],
-)
-def test_times(text, seconds):
-    assert parse_duration(text) == seconds
-
-
-@pytest.mark.parametrize("text", ["", "m", "15 minutes", "-3s", "0", "1m2h", "1e3"])
-def test_what_is_no_time(text):
-    with pytest.raises(SettingsError, match="1h30m"):
-        parse_duration(text)
 
 
 @pytest.mark.slow

@@ -177,7 +177,7 @@ def test_annotations_of_a_folder_are_not_held(tmp_path, pictures):
     folder = tmp_path / "sa"
     folder.mkdir()
     for i in range(20):
-        polygon = SQUARE[0] * 1000  # 8000 numbers: at least 64 kB as a list
+        polygon = SQUARE[0] * 1001  # 64 kB as a list; filled, since odd
         write(
             folder / f"sa_{i}.json",
             {

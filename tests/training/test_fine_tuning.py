@@ -24,7 +24,6 @@ from napari_sam.modeling.registry import build_model
 from napari_sam.training import prompt_task
 from napari_sam.training.dataset import LabelledImage
 from napari_sam.training.fine_tuning import choose_parts, fine_tune
-from napari_sam.training.loop import STATE_FILE
 from napari_sam.training.presets import recipe_from
 from napari_sam.training.prompt_task import PromptTask
 from napari_sam.training.recipe import Recipe, Trained

@@ -17,7 +17,6 @@ from napari_sam.training.presets import recipe_from
 from napari_sam.training.recipe import Recipe
 from napari_sam.weights import trained
 
-
 FAST = {
     "trained": {"lora_rank": 4},
     "prompts": {"objects_per_image": 2, "point_rounds": 1},
