@@ -119,7 +119,8 @@ def test_ten_steps_and_the_new_model_answers_a_prompt(
     wait(lambda: controller.annotator.shown is not None)
     controller.annotator.commit()
     made = np.asarray(controller.labels_layer.data) > 0
-    assert made[20, 20]
+    # Ten steps leave holes; what was found lies on the disc that was clicked.
+    assert made[discs(0)[1] == 1].sum() > 0.6 * made.sum()
     assert 50 < made.sum() < made.size / 2
     widget.session.stop_prompts()
 
