@@ -25,7 +25,7 @@ class TrainConfig:
     large_crop_fraction: float = 0.2
     large_crop_objects: int = 6
     rounds: int = 4  # first prompt and corrections
-    correction_fraction: float = 0.5  # share of prompts that get one round more
+    correction_fraction: float = 0.7  # share of prompts that get one round more
     box_fraction: float = 0.4  # paper: 0.5; clicks are the harder prompt
     box_jitter: float = 0.1  # of the box side, at most 20 px (paper)
     tight_box_fraction: float = 0.4  # annotators' and detectors' boxes are often tight
@@ -33,6 +33,8 @@ class TrainConfig:
     # Crops shown as they are when annotating: usual contrast and scale, hardly changed.
     # Where an outline lies is a habit of each set, and follows from its looks.
     plain_fraction: float = 0.75
+    region_fraction: float = 0.75  # of plain crops of images larger than 1.5 frames
+    enlarged_fraction: float = 0.6  # of plain crops around objects that are tiny
     usual_scale_fraction: float = 0.5  # image fills the frame, as when annotating
     scale_range: tuple[float, float] = (0.4, 3.0)
     min_object_px: int = 6  # at the resolution of the mask logits (stride 2)

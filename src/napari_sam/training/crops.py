@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from napari_sam.modeling.build_embedded import MIN_OBJECT_PX
+from napari_sam.prediction.magnification import magnification, size_of
 from napari_sam.training.dataset import LabelledImage, draw_images
 from napari_sam.training.looks import vary_looks
 from napari_sam.training.scenes import draw_scene
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 MASK_STRIDE = 2  # pixels of the frame for a pixel of the mask logits
 FRAME_SIZE = 512
+LARGE_IMAGE = 1.5 * FRAME_SIZE  # from here on regions of the image are shown, not all
 USUAL_PERCENTILES = (0.1, 99.9)
 PLAIN_STRENGTH = 0.15  # share of the usual changes of looks
 # Among images it stands for a new scene each time it is drawn.
@@ -72,8 +75,12 @@ def take_crop(
 ) -> Crop:
     """Cut a window around a random object, scale it, and vary its looks."""
     is_plain = bool(rng.random() < config.plain_fraction)
-    scale = _usual_scale(image) if is_plain else _scale(image, config, rng)
-    y0, x0 = _window_start(image, size / scale, rng)
+    at = _some_object_pixel(image.labels, rng)
+    if is_plain:
+        scale = _plain_scale(image, at, config, rng)
+    else:
+        scale = _scale(image, config, rng)
+    y0, x0 = _window_start(image.labels.shape, at, size / scale, rng)
     pixels, is_image = _resample(image.pixels, y0, x0, scale, size)
     labels = sample_labels(image.labels, y0, x0, scale / MASK_STRIDE, size)
     low, high = _usual_contrast(image) if is_plain else _contrast_limits(image, rng)
@@ -90,6 +97,16 @@ def take_crop(
     )
 
 
+def _some_object_pixel(
+    labels: npt.NDArray[np.integer], rng: np.random.Generator
+) -> tuple[int, int]:
+    rows, columns = np.nonzero(labels)
+    if not len(rows):
+        return 0, 0
+    i = int(rng.integers(len(rows)))
+    return int(rows[i]), int(columns[i])
+
+
 def _scale(
     image: LabelledImage, config: TrainConfig, rng: np.random.Generator
 ) -> float:
@@ -99,23 +116,44 @@ def _scale(
     return float(np.exp(rng.uniform(low, high)))
 
 
+def _plain_scale(
+    image: LabelledImage,
+    at: tuple[int, int],
+    config: TrainConfig,
+    rng: np.random.Generator,
+) -> float:
+    """As annotating shows the object at ``at``: at first sight, or asked again.
+
+    Prompts on large images are answered in regions at full resolution, and objects that
+    turn out tiny once more in an enlarged region (``prediction/regions.py``).
+    """
+    scale = _usual_scale(image)
+    if max(image.labels.shape) > LARGE_IMAGE and rng.random() < config.region_fraction:
+        scale = 1.0
+    label = image.labels[at]
+    if label == 0 or rng.random() >= config.enlarged_fraction:
+        return scale
+    mask = image.labels == label
+    rows, columns = np.nonzero(mask.any(axis=1))[0], np.nonzero(mask.any(axis=0))[0]
+    size = size_of((rows[0], columns[0], rows[-1] + 1, columns[-1] + 1))
+    return scale * magnification(size * scale, MIN_OBJECT_PX)
+
+
 def _usual_scale(image: LabelledImage) -> float:
     """At this scale the image fills the frame."""
     return float(FRAME_SIZE / max(image.labels.shape))
 
 
 def _window_start(
-    image: LabelledImage, side: float, rng: np.random.Generator
+    shape: tuple[int, ...],
+    at: tuple[int, int],
+    side: float,
+    rng: np.random.Generator,
 ) -> tuple[float, float]:
-    """Top-left corner of a window that holds the centre of some object."""
-    height, width = image.labels.shape
-    rows, columns = np.nonzero(image.labels)
-    i = int(rng.integers(len(rows))) if len(rows) else 0
+    """Top-left corner of a window of the image that holds a pixel."""
     start = []
-    for extent, at in zip(
-        (height, width), (rows[i], columns[i]) if len(rows) else (0, 0), strict=True
-    ):
-        corner = at - rng.uniform(0.1, 0.9) * side
+    for extent, centre in zip(shape, at, strict=True):
+        corner = centre - rng.uniform(0.1, 0.9) * side
         start.append(float(np.clip(corner, 0, max(0.0, extent - side))))
     return start[0], start[1]
 
