@@ -3,6 +3,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -48,7 +49,7 @@ def evaluate(
             help="What to measure; may be repeated: point, random-point, box, "
             "jittered-box, refined-box, point-corrections, random-point-corrections, "
             "box-corrections, grid, fast, fastest, proposals. "
-            "[default: point, box, grid]"
+            "[default: point, box, and how the model segments everything]"
         ),
     ] = None,
     corrections: Annotated[
@@ -135,6 +136,7 @@ def evaluate(
         EvaluationSettings,
         checked_modes,
         checked_unit,
+        default_modes,
     )
 
     settings = EvaluationSettings(
@@ -148,9 +150,11 @@ def evaluate(
     )
     groups = _groups(index, group_by or [], pairs)
     earlier = None if compare is None else read_report(compare)
+    sam = open_model(model, checkpoint, device, precision)
+    if not mode:
+        settings = replace(settings, modes=default_modes(sam))
     if earlier is not None:
         check_comparable(earlier, settings, [pair.name for pair in pairs])
-    sam = open_model(model, checkpoint, device, precision)
     typer.echo(describe_model(sam))
     cases = WorstCases() if html is not None else None
 

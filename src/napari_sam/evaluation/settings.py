@@ -11,6 +11,8 @@ from napari_sam.errors import SettingsError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from napari_sam.modeling.sam import Sam
+
 Mode = Literal[
     "point",
     "random-point",
@@ -27,11 +29,19 @@ Mode = Literal[
 ]
 MODES: tuple[Mode, ...] = get_args(Mode)
 DEFAULT_MODES: tuple[Mode, ...] = ("point", "box", "grid")
+"""If nothing is known of the model; see `default_modes`."""
 METHODS: tuple[Mode, ...] = ("grid", "fast", "fastest")
 """Modes that are ways of the automatic segmentation."""
 
 MIN_AREA_PX = 25
 IOU_THRESHOLD = 0.5
+
+
+def default_modes(model: Sam) -> tuple[Mode, ...]:
+    """Return what is measured of a model: a point, a box, its own automatic way."""
+    method = str(model.auto_defaults.get("method", "grid"))
+    return ("point", "box", *checked_modes([method]))
+
 
 Unit = Literal["images", "objects"]
 UNITS: tuple[Unit, ...] = get_args(Unit)

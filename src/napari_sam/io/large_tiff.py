@@ -23,8 +23,8 @@ MAX_MEMORY_BYTES = 1 << 28
 """A series with fewer bytes of pixels (256 MiB) is read at once."""
 
 
-def open_large_tiff(path: Path) -> StoredContent | None:
-    """Open the first image series of a large TIFF file without reading pixels.
+def open_large_tiff(path: Path, larger_than: int | None = None) -> StoredContent | None:
+    """Open the first image series of a TIFF file without reading pixels.
 
     Pixels that lie in one piece are mapped into memory. Others are decoded tile by
     tile, or strip by strip, from the level that is asked for.
@@ -33,6 +33,9 @@ def open_large_tiff(path: Path) -> StoredContent | None:
     ----------
     path : Path
         A TIFF file.
+    larger_than : int, optional
+        Bytes of pixels; smaller series are better read at once. The default is
+        `MAX_MEMORY_BYTES`.
 
     Returns
     -------
@@ -44,12 +47,13 @@ def open_large_tiff(path: Path) -> StoredContent | None:
     ValueError, OSError, ...
         Whatever tifffile meets in a damaged file; see ``open_image``.
     """
+    least = MAX_MEMORY_BYTES if larger_than is None else larger_than
     with heard_complaints() as complaints, ExitStack() as stack:
         tif = stack.enter_context(tifffile.TiffFile(path))
         series = tif.series[0]
         about = about_series(path, tif)
         is_coloured = about.is_palette and not tif.is_imagej
-        if series.nbytes <= MAX_MEMORY_BYTES or is_coloured:
+        if series.nbytes <= least or is_coloured:
             return None
         check_complaints(complaints)
         levels: tuple[Any, ...]

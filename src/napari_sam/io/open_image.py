@@ -67,7 +67,7 @@ def open_image(path: str | Path, *, axes: str | None = None) -> ImageFile:
         raise ImageError(damage_text(file, error)) from error
     if content is None:
         return read_image(file, axes=axes)
-    return _image_file(Path(path), content, axes)
+    return image_file_of(Path(path), content, axes)
 
 
 def split_path(path: str | Path) -> tuple[Path, str]:
@@ -92,7 +92,23 @@ def _open(file: Path, inside: str) -> StoredContent | None:
     return open_large_tiff(file) if is_tiff(file) else None
 
 
-def _image_file(path: Path, content: StoredContent, axes: str | None) -> ImageFile:
+def image_file_of(path: Path, content: StoredContent, axes: str | None) -> ImageFile:
+    """Describe an image of which nothing is read yet.
+
+    Parameters
+    ----------
+    path : Path
+        Where it lies, for messages.
+    content : StoredContent
+        What was found there.
+    axes : str, optional
+        Meaning of the axes, one letter each, where the file is silent or wrong.
+
+    Raises
+    ------
+    ImageError
+        If it does not hold numbers, or its axes cannot be told.
+    """
     finest = content.levels[0]
     if np.dtype(finest.dtype).kind not in "biuf":
         msg = (

@@ -8,27 +8,19 @@ a whole stack.
 
 from __future__ import annotations
 
-import weakref
-from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-import tifffile
+import math
+from typing import TYPE_CHECKING
 
 from napari_sam.errors import ImageError
-from napari_sam.io.image_file import ImageFile, plan_axes
-from napari_sam.io.large_tiff import MAX_MEMORY_BYTES
-from napari_sam.io.open_image import split_path
-from napari_sam.io.stored_array import DAMAGE, StoredArray
-from napari_sam.io.tiff_reader import (
-    about_series,
-    check_complaints,
-    heard_complaints,
-    is_tiff,
-)
+from napari_sam.io.large_tiff import MAX_MEMORY_BYTES, open_large_tiff
+from napari_sam.io.open_image import image_file_of, split_path
+from napari_sam.io.stored_array import DAMAGE
+from napari_sam.io.tiff_reader import is_tiff
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from napari_sam.io.image_file import ImageFile
 
 
 def open_stack(path: str | Path, axes: str | None = None) -> ImageFile | None:
@@ -64,24 +56,11 @@ def open_stack(path: str | Path, axes: str | None = None) -> ImageFile | None:
 
 
 def _open(file: Path, axes: str | None) -> ImageFile | None:
-    with heard_complaints() as complaints, ExitStack() as stack:
-        tif = stack.enter_context(tifffile.TiffFile(file))
-        series = tif.series[0]
-        about = about_series(file, tif)
-        is_number = np.dtype(series.dtype).kind in "iuf"
-        is_coloured = about.is_palette and not tif.is_imagej
-        if series.nbytes > MAX_MEMORY_BYTES or is_coloured or not is_number:
-            return None
-        check_complaints(complaints)
-        if series.dataoffset is not None and not series.is_multifile:
-            array: Any = tifffile.memmap(file, mode="r")
-        else:
-            import zarr
-
-            array = zarr.open_array(series.aszarr(level=0), mode="r")
-            weakref.finalize(array.store, stack.pop_all().close)
-    shape = tuple(int(side) for side in array.shape)
-    plan = plan_axes(shape, about.axes, axes, file)
-    data = StoredArray(array, plan, file)
-    size = about.size
-    return ImageFile(file, data, plan.axes, size.yx_um, size.z_um, about.notices)
+    content = open_large_tiff(file, larger_than=0)
+    if content is None:
+        return None
+    array = content.levels[0]
+    n_bytes = math.prod(array.shape) * array.dtype.itemsize
+    if n_bytes > MAX_MEMORY_BYTES or array.dtype.kind not in "iuf":
+        return None
+    return image_file_of(file, content, axes)
