@@ -10,11 +10,11 @@ from scipy import ndimage
 from napari_sam.prediction.intensity import to_rgb
 from napari_sam.training import crops as crops_module
 from napari_sam.training.config import TrainConfig
-from napari_sam.training.crops import FRAME_SIZE, draw_crops, take_crop
-from napari_sam.training.dataset import LabelledImage
+from napari_sam.training.crops import FRAME_SIZE, NEW_SCENE, draw_crops, take_crop
+from napari_sam.training.dataset import ImageDraw, LabelledImage
 
 CONFIG = TrainConfig(crop_size=128)
-PLAIN = TrainConfig(plain_fraction=1.0)
+PLAIN = TrainConfig(plain_fraction=1.0, enlarged_fraction=0.0)
 
 
 @pytest.fixture
@@ -69,7 +69,9 @@ def test_nothing_is_labelled_past_the_image(images) -> None:
 
 def test_every_crop_has_an_object_to_learn_from(images) -> None:
     rng = np.random.default_rng(0)
-    crops = itertools.islice(draw_crops(images, CONFIG, rng, 128), 30)
+    crops = itertools.islice(
+        draw_crops(ImageDraw([*images, NEW_SCENE]), CONFIG, rng, 128), 30
+    )
     for crop in crops:
         assert np.bincount(crop.labels.ravel())[1:].max() >= CONFIG.min_object_px
         assert crop.pixels.min() >= 0
@@ -92,6 +94,51 @@ def test_a_plain_crop_has_exactly_the_usual_scale(unvaried) -> None:
         found = np.bincount(crop.labels.ravel(), minlength=4)[1:]
         assert found == pytest.approx(area, rel=0.03)
     assert set(unvaried) == {crops_module.PLAIN_STRENGTH}
+
+
+def _discs(shape: tuple[int, int], diameter: float) -> LabelledImage:
+    """Discs on a lattice, all alike."""
+    labels = np.zeros(shape, np.int32)
+    rows, columns = np.indices(shape)
+    centres = [(y, x) for y in range(30, shape[0], 60) for x in range(30, shape[1], 60)]
+    for label, (y, x) in enumerate(centres, start=1):
+        labels[np.hypot(rows - y, columns - x) <= diameter / 2] = label
+    return LabelledImage("discs", "fluorescence", (labels > 0) * np.uint8(200), labels)
+
+
+@pytest.mark.parametrize(
+    ("shape", "diameter", "enlarged"),
+    [
+        ((256, 256), 30, 1),  # 60 px in the frame: large enough
+        ((256, 256), 10, 2),  # 21 px
+        ((512, 512), 10, 4),  # 11 px
+        ((1024, 1024), 10, 4),  # 11 px in a region at full resolution
+    ],
+)
+def test_tiny_objects_are_shown_as_enlarged_as_when_asked_for(
+    shape, diameter, enlarged, unvaried
+) -> None:
+    image = _discs(shape, diameter)
+    config = TrainConfig(plain_fraction=1.0, enlarged_fraction=1.0, region_fraction=1.0)
+    scale = enlarged * max(1.0, FRAME_SIZE / max(shape))
+    area = (image.labels == 1).sum() * (scale / 2) ** 2
+    rng = np.random.default_rng(0)
+    for _ in range(4):
+        found = np.bincount(take_crop(image, config, rng, 512).labels.ravel())[1:]
+        assert found.max() == pytest.approx(area, rel=0.1)
+
+
+def test_a_share_of_large_images_is_shown_whole(unvaried) -> None:
+    image, rng = _discs((1024, 1024), 40), np.random.default_rng(1)
+    config = TrainConfig(plain_fraction=1.0, enlarged_fraction=0.0, region_fraction=0.5)
+    area = (image.labels == 1).sum() / 4  # mask pixels of a region at full resolution
+    shares = {
+        round(float(np.bincount(crop.labels.ravel())[1:].max() / area), 1)
+        for crop in (take_crop(image, config, rng, 512) for _ in range(16))
+    }
+    assert shares <= {0.2, 0.3, 1.0}
+    assert max(shares) == 1.0
+    assert min(shares) < 0.4  # half the scale, a quarter of the pixels
 
 
 def test_other_crops_have_other_scales(images, unvaried) -> None:

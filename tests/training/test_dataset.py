@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from napari_sam.training.dataset import draw_images, load_split, open_root
+from napari_sam.training.dataset import ImageDraw, LabelledImage, load_split, open_root
 from napari_sam.training.start_weights import read_imagenet_weights
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -55,6 +55,16 @@ def test_packed_file_holds_the_same_training_images(
 
 
 def test_rare_kinds_are_drawn_more_often_than_their_share(small_data: Path) -> None:
-    source = draw_images(load_split(small_data, "train"), np.random.default_rng(0))
-    kinds = [next(source).kind for _ in range(400)]
+    source, rng = ImageDraw(load_split(small_data, "train")), np.random.default_rng(0)
+    kinds = [source.draw(rng).kind for _ in range(400)]
     assert 0.05 < kinds.count("qpi_cells") / len(kinds) < 0.3  # 1 image of 41
+
+
+def test_images_of_many_objects_are_drawn_more_often() -> None:
+    few, many = (
+        LabelledImage(str(n), "fluorescence", np.zeros((8, 8)), np.arange(64) % (n + 1))
+        for n in (1, 16)
+    )
+    source, rng = ImageDraw([few, many]), np.random.default_rng(0)
+    names = [source.draw(rng).name for _ in range(900)]
+    assert 1 / 12 < names.count("1") / len(names) < 1 / 7  # 1 to 16 ** 0.75 = 8

@@ -18,6 +18,7 @@ from napari_sam.training import trainer as trainer_module
 from napari_sam.training.checkpoints import load_state, save_state
 from napari_sam.training.config import TrainConfig
 from napari_sam.training.crops import Crop, draw_crops
+from napari_sam.training.dataset import ImageDraw
 from napari_sam.training.loop import BEST_FILE, LAST_FILE, STATE_FILE
 from napari_sam.training.run_log import LOG_FILE
 from napari_sam.training.trainer import CropTask, crop_training
@@ -123,7 +124,7 @@ def test_the_best_averaged_weights_are_kept(model, images, tmp_path: Path) -> No
 
 def test_steps_lower_the_loss_on_the_same_crop(model, images) -> None:
     task = CropTask(model, images[:1], QUICK)
-    crop = next(draw_crops(images[:1], QUICK, np.random.default_rng(0), 64))
+    crop = next(draw_crops(ImageDraw(images[:1]), QUICK, np.random.default_rng(0), 64))
     optimizer = torch.optim.AdamW(task.parameter_groups(), lr=QUICK.lr)
     losses = []
     for _ in range(16):

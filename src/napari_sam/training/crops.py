@@ -16,7 +16,7 @@ from PIL import Image
 
 from napari_sam.modeling.build_embedded import MIN_OBJECT_PX
 from napari_sam.prediction.magnification import magnification, size_of
-from napari_sam.training.dataset import LabelledImage, draw_images
+from napari_sam.training.dataset import ImageDraw, LabelledImage
 from napari_sam.training.looks import vary_looks
 from napari_sam.training.scenes import draw_scene
 
@@ -32,7 +32,7 @@ USUAL_PERCENTILES = (0.1, 99.9)
 PLAIN_STRENGTH = 0.15  # share of the usual changes of looks
 # Among images it stands for a new scene each time it is drawn.
 _NOTHING = np.zeros((1, 1), np.uint8)
-_NEW_SCENE = LabelledImage("drawn", "drawn", _NOTHING, _NOTHING)
+NEW_SCENE = LabelledImage("drawn", "drawn", _NOTHING, _NOTHING)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,7 +50,7 @@ class Crop:
 
 
 def draw_crops(
-    images: list[LabelledImage],
+    images: ImageDraw,
     config: TrainConfig,
     rng: np.random.Generator,
     size: int,
@@ -59,9 +59,8 @@ def draw_crops(
 
     Each has at least one object that is large enough to learn from.
     """
-    source = draw_images([*images, _NEW_SCENE], rng)
     while True:
-        image = next(source)
+        image = images.draw(rng)
         if image.kind == "drawn":
             image = draw_scene(rng)
         crop = take_crop(image, config, rng, size)

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from napari_sam.training.crops import MASK_STRIDE, Crop, draw_crops
+from napari_sam.training.crops import MASK_STRIDE, NEW_SCENE, Crop, draw_crops
+from napari_sam.training.dataset import ImageDraw
 from napari_sam.training.loop import TrainingLoop
 from napari_sam.training.object_targets import (
     foreground_iou,
@@ -66,7 +67,7 @@ class CropTask:
         autocast: torch.dtype | None = None,
     ) -> None:
         self.model: Sam = model
-        self._images, self._config = images, config
+        self._images, self._config = ImageDraw([*images, NEW_SCENE]), config
         self._evaluate, self._autocast = evaluate, autocast
         self._shown: list[str] = []
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
