@@ -211,6 +211,20 @@ def test_bounds_of_what_counts(run, mini, folders):
     assert run(*words, "--iou-threshold=3").code == 2
 
 
+def test_without_a_mode_a_model_is_measured_in_its_own_way(
+    run, mini, folders, tmp_path
+):
+    modes = []
+    for words in ((), mini):  # the embedded model, a small SAM
+        path = tmp_path / "a.json"
+        outcome = run("evaluate", *folders, *words, "--limit=1", "--json", path)
+        assert outcome.code == 0, outcome.err
+        report = json.loads(path.read_text())
+        modes.append(report["settings"]["modes"])
+        assert f"{modes[-1][-1]}_ap" in report["whole"]["scores"]
+    assert modes == [["point", "box", "fast"], ["point", "box", "grid"]]
+
+
 @pytest.mark.parametrize("option", ["--csv", "--json", "--html", "--objects-csv"])
 def test_places_of_results_are_tried_before_the_work(
     run, mini, folders, tmp_path, option

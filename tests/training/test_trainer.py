@@ -127,7 +127,7 @@ def test_steps_lower_the_loss_on_the_same_crop(model, images) -> None:
     crop = next(draw_crops(ImageDraw(images[:1]), QUICK, np.random.default_rng(0), 64))
     optimizer = torch.optim.AdamW(task.parameter_groups(), lr=QUICK.lr)
     losses = []
-    for _ in range(16):
+    for _ in range(8):
         optimizer.zero_grad()
         loss, _ = task.loss_on([crop], 2, np.random.default_rng(0))
         loss.backward()

@@ -150,11 +150,14 @@ def evaluate(
     )
     groups = _groups(index, group_by or [], pairs)
     earlier = None if compare is None else read_report(compare)
+    names = [pair.name for pair in pairs]
+    if mode and earlier is not None:  # refused before a model is loaded
+        check_comparable(earlier, settings, names)
     sam = open_model(model, checkpoint, device, precision)
     if not mode:
         settings = replace(settings, modes=default_modes(sam))
-    if earlier is not None:
-        check_comparable(earlier, settings, [pair.name for pair in pairs])
+        if earlier is not None:
+            check_comparable(earlier, settings, names)
     typer.echo(describe_model(sam))
     cases = WorstCases() if html is not None else None
 
@@ -166,8 +169,8 @@ def evaluate(
         examples = read_examples(pairs, axes, bar, task)
         scores = measure_images(examples, sam, settings, groups=groups, cases=cases)
         found, stop = _collect(scores, keep)
-    names = [one.name for one in found]
-    if earlier is not None and not has_shared_images(earlier, names):
+    measured = [one.name for one in found]
+    if earlier is not None and not has_shared_images(earlier, measured):
         typer.echo("Nothing measured so far is in the earlier report.", err=True)
         earlier = None  # what was measured is written all the same
     final = Report.of_model(

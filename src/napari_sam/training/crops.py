@@ -16,6 +16,7 @@ from PIL import Image
 
 from napari_sam.modeling.build_embedded import MIN_OBJECT_PX
 from napari_sam.prediction.magnification import magnification, size_of
+from napari_sam.prediction.tiling import TILE_FROM
 from napari_sam.training.dataset import ImageDraw, LabelledImage
 from napari_sam.training.looks import vary_looks
 from napari_sam.training.scenes import draw_scene
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 MASK_STRIDE = 2  # pixels of the frame for a pixel of the mask logits
 FRAME_SIZE = 512
-LARGE_IMAGE = 1.5 * FRAME_SIZE  # from here on regions of the image are shown, not all
 USUAL_PERCENTILES = (0.1, 99.9)
 PLAIN_STRENGTH = 0.15  # share of the usual changes of looks
 # Among images it stands for a new scene each time it is drawn.
@@ -127,7 +127,8 @@ def _plain_scale(
     turn out tiny once more in an enlarged region (``prediction/regions.py``).
     """
     scale = _usual_scale(image)
-    if max(image.labels.shape) > LARGE_IMAGE and rng.random() < config.region_fraction:
+    is_large = max(image.labels.shape) > TILE_FROM * FRAME_SIZE
+    if is_large and rng.random() < config.region_fraction:
         scale = 1.0
     label = image.labels[at]
     if label == 0 or rng.random() >= config.enlarged_fraction:
