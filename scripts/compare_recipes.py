@@ -28,6 +28,7 @@ from napari_sam.evaluation.settings import EvaluationSettings
 from napari_sam.training.dataset import LabelledImage, load_split, open_root
 from napari_sam.training.fine_tuning import fine_tune
 from napari_sam.training.presets import recipe_from
+from napari_sam.training.run_folder import locked
 from napari_sam.weights.load import load_checkpoint
 
 if TYPE_CHECKING:
@@ -58,7 +59,8 @@ def main() -> None:
         settings.setdefault(section, {})[field] = value
         model = load_checkpoint(options.start)
         folder = options.run / f"{field}_{value}"
-        result = fine_tune(model, train, [], recipe_from(settings), folder)
+        with locked(folder):
+            result = fine_tune(model, train, [], recipe_from(settings), folder)
         tell(f"{section}.{field} = {value}", result.steps, measure(model, held))
 
 

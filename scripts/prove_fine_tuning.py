@@ -35,6 +35,7 @@ from napari_sam.training.dataset import LabelledImage, load_split, open_root
 from napari_sam.training.fine_tuning import fine_tune
 from napari_sam.training.loop import LAST_FILE
 from napari_sam.training.presets import recipe_from
+from napari_sam.training.run_folder import locked
 from napari_sam.training.start_weights import load_imagenet, read_imagenet_weights
 from napari_sam.training.trainer import crop_training
 from napari_sam.weights.load import load_checkpoint
@@ -75,7 +76,9 @@ def main() -> None:
     before = evaluate(load_checkpoint(start), val, measured)
     model = load_checkpoint(start)
     train = images_of(options.data, "train")
-    result = fine_tune(model, train, [], recipe, options.run / "tuned")
+    folder = options.run / "tuned"
+    with locked(folder):
+        result = fine_tune(model, train, [], recipe, folder)
     after = evaluate(load_checkpoint(result.weights), val, measured)
     gain = compare(before.to_dict(), after.to_dict(), measured)
     report = summary(options, recipe, result, (before, after, gain))

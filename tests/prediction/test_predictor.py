@@ -104,7 +104,7 @@ def test_masks_are_those_of_the_plain_form(predictor, tiny_sam):
     image = np.random.default_rng(0).integers(0, 256, (331, 97, 3), dtype=np.uint8)
     embedding = predictor.embed(image)
     answer = predictor.predict(embedding, [[100, 40]])
-    transform = FrameTransform.of_embedding(embedding, tiny_sam.image_size)
+    transform = FrameTransform.of_embedding(embedding, tiny_sam)
     logits = upscale_logits(torch.from_numpy(answer.low_res_logits), transform).numpy()
     is_clear = np.abs(logits) > 1e-4
     np.testing.assert_array_equal(answer.masks[is_clear], (logits > 0)[is_clear])

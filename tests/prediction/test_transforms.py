@@ -101,3 +101,14 @@ def test_padding_is_cut_off_between_the_two_steps():
     assert upscaled.shape == (1, 30, 64)
     in_frame = functional.interpolate(logits[None], (64, 64), mode="bilinear")[0]
     torch.testing.assert_close(upscaled, in_frame[:, :30])
+
+
+def test_centred_points_keep_to_the_middle_of_their_pixels() -> None:
+    """Index 3 of 64 pixels is 3.5 pixels from the border: 28 of 512, index 27.5."""
+    plain = FrameTransform((64, 64), (512, 512), 512)
+    centred = FrameTransform((64, 64), (512, 512), 512, is_centred=True)
+    assert plain.points_to_frame([3.0, 5.0]).tolist() == [40.0, 24.0]
+    assert centred.points_to_frame([3.0, 5.0]).tolist() == [43.5, 27.5]
+    # Sides of boxes lie between pixels in any case.
+    box = [1.0, 2.0, 3.0, 4.0]
+    assert np.array_equal(plain.boxes_to_frame(box), centred.boxes_to_frame(box))

@@ -19,6 +19,7 @@ class Scripted:
     """
 
     image_size = 64
+    exact_clicks = False
     device = torch.device("cpu")
 
     def __init__(self, labels: np.ndarray) -> None:

@@ -249,7 +249,6 @@ class TrainingRun:
             folder,
             progress=tell,
             cancel=self._stop,
-            is_locked=True,
         )
         name = ""
         if result.is_better:

@@ -278,7 +278,6 @@ def _run(
             folder,
             progress=show,
             cancel=cancel,
-            is_locked=True,
         )
     _tell_scores(result)
     if result.ended == "cancelled":

@@ -40,4 +40,5 @@ def embedded_v2() -> Sam:
         name="embedded_v2",
         auto_defaults=AUTO_DEFAULTS,
         min_object_px=MIN_OBJECT_PX,
+        exact_clicks=True,
     )

@@ -57,6 +57,10 @@ class Sam(nn.Module):
         Objects smaller than this, in pixels of the frame, are answered better when
         they are shown enlarged. None: the image is shown as it is, as published models
         were made for.
+    exact_clicks : bool
+        Whether a click is shown to the model on the middle of its pixel, and masks of
+        several prompts are made to agree with every click. Published models are shown
+        scaled indices of pixels, and answer as they do.
 
     Attributes
     ----------
@@ -85,6 +89,7 @@ class Sam(nn.Module):
         auto_defaults: Mapping[str, Any] = MappingProxyType({}),
         object_head: ObjectHead | None = None,
         min_object_px: float | None = None,
+        exact_clicks: bool = False,
     ) -> None:
         super().__init__()
         self.image_encoder = image_encoder
@@ -97,6 +102,7 @@ class Sam(nn.Module):
         self.mask_threshold = 0.0
         self.auto_defaults = auto_defaults
         self.min_object_px = min_object_px
+        self.exact_clicks = exact_clicks
         for key, values in (("pixel_mean", pixel_mean), ("pixel_std", pixel_std)):
             statistics = torch.tensor(values, dtype=torch.float32).reshape(3, 1, 1)
             self.register_buffer(key, statistics, persistent=False)

@@ -76,7 +76,7 @@ def answer_with_best(
         chosen = best_outputs(attended.predicted_iou, is_ambiguous=is_ambiguous)
         with torch.inference_mode():
             attended = attended.of_outputs(chosen)
-        logits = predictor.draw(attended)  # (B, 1, a, b)
+        logits = predictor.obeying(predictor.draw(attended), prompts)  # (B, 1, a, b)
         decoded = Decoded(logits, attended.predicted_iou.float())
         return _to_answers(predictor, embedding, decoded, started)
 

@@ -179,7 +179,9 @@ class ImageParts:
             if first.box is None
             else [np.array(p.box_yx) - np.tile(corner, 2) for p in prompts],
             [self._mask_input(p, region) for p in prompts] if has_mask(first) else None,
-            transform=FrameTransform(region.size, inside, self._frame),
+            transform=FrameTransform(
+                region.size, inside, self._frame, self._predictor.model.exact_clicks
+            ),
             mask_shape=self._low_shape,
         )
 

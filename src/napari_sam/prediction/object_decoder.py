@@ -152,9 +152,7 @@ class SamObjectDecoder(SamPointDecoder):
         self, points_yx: Coordinates, boxes_yx: Coordinates, above: float
     ) -> tuple[Tensor, Tensor]:
         """Answer n prompts of one point and one box each with one mask."""
-        transform = FrameTransform.of_embedding(
-            self._embedding, self._predictor.model.image_size
-        )
+        transform = FrameTransform.of_embedding(self._embedding, self._predictor.model)
         positions = transform.points_to_frame(points_yx)[:, None]
         labels = np.ones(positions.shape[:2], dtype=np.int64)
         prompts = PromptBatch((positions, labels), transform.boxes_to_frame(boxes_yx))

@@ -70,9 +70,7 @@ class SamPointDecoder:
     def __init__(self, predictor: SamPredictor, embedding: ImageEmbedding) -> None:
         self._predictor = predictor
         self._embedding = embedding
-        self._transform = FrameTransform.of_embedding(
-            embedding, predictor.model.image_size
-        )
+        self._transform = FrameTransform.of_embedding(embedding, predictor.model)
         self._windows = predictor.windows_of(embedding)
 
     @property

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable
 from threading import Event
 from typing import Any, NamedTuple, TypeVar
 
-import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
@@ -23,12 +22,13 @@ from napari_sam.prediction.embedding_checks import (
 from napari_sam.prediction.embedding_library import EmbeddingLibrary
 from napari_sam.prediction.image_embedder import ImageEmbedder
 from napari_sam.prediction.intensity import IntensityRule, to_rgb
-from napari_sam.prediction.logit_windows import LogitWindows, sample_boxes
+from napari_sam.prediction.logit_windows import LogitWindows
 from napari_sam.prediction.mask_inputs import LogitOrigins
+from napari_sam.prediction.obeyed_clicks import obey_clicks
 from napari_sam.prediction.prompt_batch import PromptBatch, place_prompts
 from napari_sam.prediction.transforms import FrameTransform
 from napari_sam.prediction.whole_masks import whole_masks
-from napari_sam.prediction.window_masks import WindowMasks
+from napari_sam.prediction.window_masks import draw_windows
 from napari_sam.structures.arrays import Plane, RgbPlane
 from napari_sam.structures.candidates import Candidates
 from napari_sam.structures.embedding import ImageEmbedding
@@ -268,7 +268,7 @@ class SamPredictor:
         )
 
     def decode(self, embedding: ImageEmbedding, prompts: PromptBatch) -> Decoded:
-        """Run prompt encoder and mask decoder, with nothing done to their outputs.
+        """Run prompt encoder and mask decoder.
 
         Parameters
         ----------
@@ -283,7 +283,8 @@ class SamPredictor:
             On the model's device.
         """
         attended = self.attend(embedding, prompts)
-        return Decoded(self.draw(attended), attended.predicted_iou.float())
+        logits = self.obeying(self.draw(attended), prompts)
+        return Decoded(logits, attended.predicted_iou.float())
 
     def attend(self, embedding: ImageEmbedding, prompts: PromptBatch) -> Attended:
         """Do the part of `decode` that tells how good the masks will be."""
@@ -299,6 +300,12 @@ class SamPredictor:
         """
         with torch.inference_mode():
             return self._engine.draw(attended).float()
+
+    def obeying(self, logits: Tensor, prompts: PromptBatch) -> Tensor:
+        """Make what was drawn agree with clicks, if the model wants that."""
+        if not self.model.exact_clicks:
+            return logits
+        return obey_clicks(logits, prompts, self.model.image_size)
 
     def answering(
         self, embedding: ImageEmbedding, n_prompts: int, work: Callable[[], Result]
@@ -318,7 +325,7 @@ class SamPredictor:
         sizes = (embedding.original_size, embedding.input_size)
         windows = self._windows.get(sizes)
         if windows is None:
-            transform = FrameTransform.of_embedding(embedding, self.model.image_size)
+            transform = FrameTransform.of_embedding(embedding, self.model)
             windows = LogitWindows(
                 embedding.mask_input_shape, transform, self.model.device
             )
@@ -334,7 +341,7 @@ class SamPredictor:
     ) -> list[Candidates]:
         """Check and place the prompts, decode them in batches, enlarge the masks."""
         self.check_embedding(embedding)
-        transform = FrameTransform.of_embedding(embedding, self.model.image_size)
+        transform = FrameTransform.of_embedding(embedding, self.model)
         batch = place_prompts(
             *prompts,
             transform=transform,
@@ -361,20 +368,9 @@ class SamPredictor:
         self, embedding: ImageEmbedding, logits: Tensor
     ) -> list[MaskWindow]:
         """Enlarge (n, a, b) logits to n masks of the plane, each only where it is."""
-        threshold = self.model.mask_threshold
-        windows = self.windows_of(embedding)
-        maker = WindowMasks()
-        masks = []
-        with torch.inference_mode():
-            boxes = sample_boxes(logits, threshold)
-            for low_res, box in zip(logits, boxes, strict=True):
-                found = windows.window(low_res, box)
-                if found is None:
-                    masks.append(MaskWindow.of_mask(np.zeros((0, 0), dtype=np.bool_)))
-                    continue
-                inside = maker.mask(found, threshold)
-                masks.append(MaskWindow.of_mask(inside, found.y0, found.x0))
-        return masks
+        return draw_windows(
+            self.windows_of(embedding), logits, self.model.mask_threshold
+        )
 
     def check_embedding(
         self, embedding: ImageEmbedding, rgb: RgbPlane | None = None

@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
+from napari_sam.modeling.sam import Sam
 from napari_sam.structures.arrays import Coordinates, RgbPlane
 from napari_sam.structures.embedding import ImageEmbedding
 from napari_sam.structures.geometry import box_yx_to_xy, yx_to_xy
@@ -70,20 +71,29 @@ class FrameTransform:
         The plane in frame pixels; it begins at the frame's upper left corner.
     frame : int
         Side of the frame in frame pixels.
+    is_centred : bool
+        Whether points keep to the middle of their pixels. The reference multiplies
+        their indices instead: by half a pixel of the plane less where it is enlarged.
     """
 
     original_size: tuple[int, int]
     input_size: tuple[int, int]
     frame: int
+    is_centred: bool = False
 
     @classmethod
-    def of_embedding(cls, embedding: ImageEmbedding, frame: int) -> "FrameTransform":
-        """Return the transform a plane was embedded with."""
-        return cls(embedding.original_size, embedding.input_size, frame)
+    def of_embedding(cls, embedding: ImageEmbedding, model: Sam) -> "FrameTransform":
+        """Return the transform a plane was embedded with by a model."""
+        sizes = embedding.original_size, embedding.input_size
+        return cls(*sizes, model.image_size, model.exact_clicks)
 
     def points_to_frame(self, points_yx: npt.ArrayLike) -> Coordinates:
-        """Turn (..., 2) row, column of the plane into x, y of the frame."""
-        return yx_to_xy(points_yx) * self._scale_xy()
+        """Turn (..., 2) row, column of the plane into x, y of the frame.
+
+        Both are indices of pixels: whole numbers are their middles.
+        """
+        middle = 0.5 if self.is_centred else 0.0
+        return (yx_to_xy(points_yx) + middle) * self._scale_xy() - middle
 
     def boxes_to_frame(self, boxes_yx: npt.ArrayLike) -> Coordinates:
         """Turn (..., 4) ``y0, x0, y1, x1`` of the plane into ``x0, y0, x1, y1``."""

@@ -6,10 +6,17 @@ from threading import local
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
-from napari_sam.prediction.logit_windows import EnlargedWindow, LogitWindow
+from napari_sam.prediction.logit_windows import (
+    EnlargedWindow,
+    LogitWindow,
+    LogitWindows,
+    sample_boxes,
+)
 from napari_sam.structures.arrays import BoolMask
+from napari_sam.structures.mask_window import MaskWindow
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +99,24 @@ class WindowMasks(local):
         if self._mask.size < size:
             self._mask = np.zeros(size, dtype=np.bool_)
         return self._mask[:size].reshape(shape)
+
+
+def draw_windows(
+    windows: LogitWindows, logits: Tensor, threshold: float
+) -> list[MaskWindow]:
+    """Enlarge (n, a, b) logits to n masks of the plane, each only where it is."""
+    maker = WindowMasks()
+    masks = []
+    with torch.inference_mode():
+        boxes = sample_boxes(logits, threshold)
+        for low_res, box in zip(logits, boxes, strict=True):
+            found = windows.window(low_res, box)
+            if found is None:
+                masks.append(MaskWindow.of_mask(np.zeros((0, 0), dtype=np.bool_)))
+                continue
+            inside = maker.mask(found, threshold)
+            masks.append(MaskWindow.of_mask(inside, found.y0, found.x0))
+    return masks
 
 
 def _to_numpy(values: Tensor) -> npt.NDArray[np.float32]:

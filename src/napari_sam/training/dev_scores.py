@@ -58,7 +58,7 @@ def _image_scores(
     inside = resized_shape((shape[0], shape[1]), frame)
     rgb = to_model_input(resize_rgb(to_rgb(image.pixels), inside), model.device)
     decode = FrameDecoder(model, model.encode_image(model.preprocess(rgb)))
-    transform = FrameTransform((shape[0], shape[1]), inside, frame)
+    transform = FrameTransform((shape[0], shape[1]), inside, frame, model.exact_clicks)
     scale = frame / max(shape) / MASK_STRIDE
     labels = sample_labels(image.labels, 0, 0, scale, frame)
     kept = list(true_objects(image.labels, min_area=MIN_AREA_PX))

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -20,7 +19,6 @@ from napari_sam.training.feature_cache import weights_digest
 from napari_sam.training.loop import BEST_FILE, STATE_FILE, End, TrainingLoop
 from napari_sam.training.lora import add_lora, merge_lora
 from napari_sam.training.prompt_task import PromptTask
-from napari_sam.training.run_folder import locked
 from napari_sam.training.run_log import LOG_FILE
 from napari_sam.training.task import SELECTION
 from napari_sam.weights.infer import build_for
@@ -114,7 +112,6 @@ def fine_tune(
     progress: Callable[[TrainingProgress], None] | None = None,
     cancel: Event | None = None,
     metadata: Mapping[str, str] | None = None,
-    is_locked: bool = False,
 ) -> TrainingResult:
     """Train a model on labelled images; a run that was stopped goes on.
 
@@ -130,7 +127,9 @@ def fine_tune(
         All numbers; see `napari_sam.training.presets`.
     folder : Path
         Gets weights, log and state. If it holds the state of the same run, that goes
-        on; `model` then has to have the weights from which the run began.
+        on; `model` then has to have the weights from which the run began. Hold it
+        (`run_folder.locked`) until what comes out is kept, wherever another process
+        could train there.
     progress : callable, optional
         Called with a `TrainingProgress` a few times a second, and after each
         evaluation with scores and examples, in this thread.
@@ -140,9 +139,6 @@ def fine_tune(
         before each view of an evaluation, and may take its time to answer.
     metadata : mapping of str, optional
         Written into the weights file beside our own entries.
-    is_locked : bool
-        Whether the caller holds the folder (`run_folder.locked`), to keep what comes
-        out before another process trains there.
 
     Returns
     -------
@@ -158,8 +154,7 @@ def fine_tune(
     LossError
         If the loss becomes infinite or NaN.
     OutputError
-        If a file cannot be written, such as on a full disk, or another process trains
-        in the folder.
+        If a file cannot be written, such as on a full disk.
     """
     check_model(model)
     identity = {
@@ -178,36 +173,35 @@ def fine_tune(
     task: PromptTask | None = None
     loop: TrainingLoop | None = None
     end: End | None = None
-    with nullcontext() if is_locked else locked(folder):
-        try:
-            choose_parts(model, recipe.trained, recipe.loop.seed)
-            task = PromptTask(
-                model,
-                train_images,
-                validation_images,
-                recipe,
-                folder,
-                check=partial(_check, cancel),
-            )
-            if not (folder / STATE_FILE).exists():
-                forget_kept(folder)
-            loop = TrainingLoop(
-                task,
-                folder,
-                recipe.loop,
-                recipe.optimiser,
-                identity=identity,
-                metadata=notes,
-                progress=_with_examples(progress, task),
-                cancel=cancel,
-            )
-            kept_step = step_kept(folder)
-            end = loop.run()
-        finally:
-            if task is not None:
-                task.close(is_finished=end not in (None, "cancelled"))
-            best = folder / BEST_FILE
-            _put_back(model, best if loop is not None and best.exists() else None)
+    try:
+        choose_parts(model, recipe.trained, recipe.loop.seed)
+        task = PromptTask(
+            model,
+            train_images,
+            validation_images,
+            recipe,
+            folder,
+            check=partial(_check, cancel),
+        )
+        if not (folder / STATE_FILE).exists():
+            forget_kept(folder)
+        loop = TrainingLoop(
+            task,
+            folder,
+            recipe.loop,
+            recipe.optimiser,
+            identity=identity,
+            metadata=notes,
+            progress=_with_examples(progress, task),
+            cancel=cancel,
+        )
+        kept_step = step_kept(folder)
+        end = loop.run()
+    finally:
+        if task is not None:
+            task.close(is_finished=end not in (None, "cancelled"))
+        best = folder / BEST_FILE
+        _put_back(model, best if loop is not None and best.exists() else None)
     return TrainingResult(
         weights=best,
         log=folder / LOG_FILE,
