@@ -4,7 +4,8 @@
     python benchmarks/write_report.py
 
 Nothing is measured here, and no figure is written by hand: a benchmark that was not run
-says "unmeasured".
+says "unmeasured". Results of further machines, kept as ``NAME-machine.json``, follow
+those of the last one.
 """
 
 from __future__ import annotations
@@ -54,7 +55,8 @@ Goals are "must" and "aim"; for rows without a reference, and for memory, they a
 absolute. What oneDNN's packed float32 and bfloat16 products bring depends on the
 processor's maker: on AMD's they are twice as fast as the products PyTorch takes
 otherwise, on Intel's without AMX they are not. Those rows are marked with a star; on
-other makers they are held to "not slower". `make bench-short` is a short form of the
+other makers they are held to "not slower". A second table below a title is of another
+machine, measured with the code of its day. `make bench-short` is a short form of the
 first table that fails below half of "must".
 
 A single prompt is answered on one thread, whatever the number of threads: it is
@@ -68,15 +70,17 @@ def main() -> None:
     """Write the page."""
     parts = [HEAD]
     for name, title, script in SECTIONS:
-        path = RESULTS / f"{name}.json"
         parts.append(f"## {title}\n")
-        if not path.exists():
+        paths = sorted(RESULTS.glob(f"{name}-*.json"))
+        if (latest := RESULTS / f"{name}.json").exists():
+            paths.insert(0, latest)
+        if not paths:
             parts.append(f"Unmeasured: `benchmarks/{script}` was not run.\n")
-            continue
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if name == "hover":
-            content = hover(content)
-        parts += [about(content["machine"], script), table(content["rows"])]
+        for path in paths:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if name == "hover":
+                content = hover(content)
+            parts += [about(content["machine"], script), table(content["rows"])]
     parts.append("## How to read it\n")
     parts.append(FOOT)
     (DOCS / "performance.md").write_text("\n".join(parts), encoding="utf-8")
