@@ -54,9 +54,9 @@ FOOT = """\
 Goals are "must" and "aim"; for rows without a reference, and for memory, they are
 absolute. What oneDNN's packed float32 and bfloat16 products bring depends on the
 processor's maker, so they are tried before use. Rows that rest on them are marked with
-a star; elsewhere than on AMD's they are held to "not slower". A second table below a title is of another
-machine, measured with the code of its day. `make bench-short` is a short form of the
-first table that fails below half of "must".
+a star; elsewhere than on AMD's they are held to "not slower". A second table below a
+title is of another machine, measured with the code of its day. `make bench-short` is a
+short form of the first table that fails below half of "must".
 
 A single prompt is answered on one thread, whatever the number of threads: it is
 hundreds of operations of some ten microseconds, which gain little from a second thread
