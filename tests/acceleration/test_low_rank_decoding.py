@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -12,8 +14,12 @@ from napari_sam.acceleration.decoding import PlainDecoding, Prompts
 from napari_sam.acceleration.dense_decoding import DenseAttended
 from napari_sam.acceleration.forms import choose_decoding
 from napari_sam.acceleration.low_rank_decoding import LowRankAttended, LowRankDecoding
+from napari_sam.acceleration.workers import work_unsplit
 from napari_sam.modeling.build import DecoderSpec
 from napari_sam.modeling.sam import ImageFeatures, Sam
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 FRAME, GRID, CHANNELS = 256, 16, 64
 SMALL = DecoderSpec(
@@ -308,3 +314,21 @@ def test_full_size() -> None:
     forms = Forms(randomised(spec), features_of(spec))
     forms.assert_same(Prompts(points(5, 1)))
     forms.assert_same(Prompts(points(1, 1), masks=masks(1, spec.grid_size)))
+
+
+@pytest.mark.parametrize("mask_inputs", [None, masks(1)])
+def test_a_lone_prompt_with_help(
+    forms: Forms, mask_inputs: Tensor | None, three_threads: Callable
+) -> None:
+    prompts = Prompts(points(1, 2), None, mask_inputs)
+    expected = forms.plain.attend(forms.plain_image, prompts)
+
+    def answer() -> tuple[LowRankAttended | DenseAttended, Tensor]:
+        attended = forms.fast.attend(forms.image, prompts)
+        return attended, attended.draw()
+
+    with three_threads():
+        got, drawn = work_unsplit(answer)
+    assert_same(got, expected)
+    scale = float(drawn.std())
+    torch.testing.assert_close(drawn, expected.draw(), atol=2e-5 * scale, rtol=0)

@@ -11,10 +11,12 @@ import torch
 
 from napari_sam.acceleration import workers
 from napari_sam.acceleration.workers import (
+    n_helpers,
     spread,
     work_in_order,
     work_side_by_side,
     work_unsplit,
+    work_with_help,
 )
 from napari_sam.errors import Cancelled
 
@@ -205,6 +207,72 @@ def test_work_may_ask_for_more_work(three_threads):
     with three_threads():
         found = work_unsplit(lambda: (threading.current_thread(), ask()))
     assert found[1] == [(i, found[0]) for i in range(4)]
+
+
+def test_idle_threads_help_with_a_lone_piece_of_work(three_threads):
+    together = threading.Barrier(3, timeout=10)
+
+    def work(item):
+        if item < 3:
+            together.wait()  # only passed if three threads are at work
+        return item, torch.get_num_threads(), torch.is_inference_mode_enabled()
+
+    def share():
+        assert n_helpers() == 2
+        return work_with_help(work, range(20))
+
+    with three_threads(), torch.inference_mode():
+        found = work_unsplit(share)
+    assert found == [(item, 1, True) for item in range(20)]
+
+
+def test_nobody_helps_where_all_have_work_of_their_own(three_threads):
+    def share(_):
+        threads = work_with_help(lambda _: threading.current_thread(), range(4))
+        return set(threads) == {threading.current_thread()}, n_helpers()
+
+    def share_within(_):
+        return n_helpers()
+
+    with three_threads():
+        assert work_side_by_side(share, range(9)) == [(True, 0)] * 9
+        assert share(0) == (True, 0)
+        # Neither does who helps have help; who asked for it has it again afterwards.
+        outer = threading.current_thread
+        found = work_unsplit(
+            lambda: work_with_help(lambda _: (outer(), n_helpers()), range(30))
+        )
+        assert {n for _, n in found} <= {0, 2}
+        assert work_side_by_side(share_within, range(9)) == [0] * 9
+
+
+def test_helpers_that_are_busy_are_not_waited_for(three_threads):
+    free = threading.Event()
+    with three_threads():
+        pool = workers._pool(3)
+        busy = [pool.submit(free.wait, 10) for _ in range(2)]
+        try:
+            found = work_unsplit(lambda: work_with_help(str, range(5)))
+            assert not free.is_set()
+        finally:
+            free.set()
+        assert all(future.result() for future in busy)
+    assert found == list("01234")
+
+
+@pytest.mark.parametrize("failing", [0, 7])
+def test_an_error_of_a_shared_item_comes_out(three_threads, failing):
+    begun = []
+
+    def work(item):
+        begun.append(item)
+        time.sleep(0.002)
+        if item == failing:
+            raise IndexError(item)
+
+    with three_threads(), pytest.raises(IndexError, match=str(failing)):
+        work_unsplit(lambda: work_with_help(work, range(100)))
+    assert len(begun) < 20
 
 
 def test_one_thread_works_in_place():

@@ -14,6 +14,7 @@ import torch
 from torch.nn import functional
 
 from napari_sam.acceleration.conv_stages import FastBlock, as_map
+from napari_sam.acceleration.workers import work_with_help
 from napari_sam.modeling.prompt_encoder_map import (
     FINE_POINT_RADII,
     FINE_STRIDE,
@@ -192,7 +193,8 @@ class ConvDrawing:
         finest_map = inner.times(4).of(maps.finest)
         rows, columns = inner.within(wide).times(2), logits.shape[2]
         n_rows = max(_BAND_PX // (2 * columns), 1)
-        for first in range(rows.top, rows.bottom, n_rows):
+
+        def draw_band(first: int) -> None:
             last = min(first + n_rows, rows.bottom)
             finest = _doubled(step, Window(first, rows.left, last, rows.right))
             band = slice(2 * (first - rows.top), 2 * (last - rows.top))
@@ -200,6 +202,8 @@ class ConvDrawing:
             finest.clamp_(min=0)
             pixels = finest.reshape(-1, finest.shape[-1])
             logits[:, band] += (weights @ pixels.t()).view(len(hyper), -1, columns)
+
+        work_with_help(draw_band, range(rows.top, rows.bottom, n_rows))
         return logits
 
     def _fine(

@@ -11,20 +11,26 @@ so that prompts lie between and one product with a table serves all of them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from napari_sam.acceleration.low_rank_image import centred_on, centred_places
+from napari_sam.acceleration.workers import n_helpers, work_with_help
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from napari_sam.acceleration.low_rank_image import LowRankImage
     from napari_sam.acceleration.low_rank_weights import LowRankWeights
 
 # A variance this much smaller than what it is the sum of has lost digits.
 _CANCELLED = 1 / 64
 _NOTHING = 1e-30  # smaller shares double the time of a product (denormal numbers)
+
+
+Result = TypeVar("Result")
 
 
 class _Given(NamedTuple):
@@ -78,9 +84,14 @@ class LowRankPlaces:
 
     def ask_first(self, q: Tensor) -> Tensor:
         """Let tokens (T, B, I) attend to the places that all prompts share."""
-        scores = torch.bmm(self._by_head(q), self.image.first_keys)
-        _to_shares(scores, dim=-1)
-        found = torch.bmm(scores, self.image.first_values)  # (H, T B, d)
+        queries, image = self._by_head(q), self.image
+
+        def ask(heads: slice) -> Tensor:
+            scores = torch.bmm(queries[heads], image.first_keys[heads])
+            _to_shares(scores, dim=-1)
+            return torch.bmm(scores, image.first_values[heads])
+
+        found = torch.cat(self._share(ask))  # (H, T B, d)
         return found.transpose(0, 1).reshape(q.shape) + self.weights.values_bias[0]
 
     def tell_first(self, k: Tensor, v: Tensor) -> None:
@@ -90,17 +101,23 @@ class LowRankPlaces:
         given = self._given(v, self.weights.given.first, None)
         sizes = [n_channels] * 2 + [v.shape[-1]] * 5
         self._first = _Given(*given.split(sizes, dim=-1))
-        shares = self.shares[: self._n_rows]
-        torch.bmm(self._by_head(k), image.first_asking, out=self._heads(shares))
-        _to_shares(self._tokens(shares), dim=1)
-        # |shared + given^T shares|^2, place by place and without making the sum.
+        shares, keys = self.shares[: self._n_rows], self._by_head(k)
+
+        def weigh(heads: slice) -> None:
+            out = self._heads(shares)[heads]
+            torch.bmm(keys[heads], image.first_asking[heads], out=out)
+            _to_shares(self._tokens(shares)[heads], dim=1)
+
+        self._share(weigh)
         mean = 1 / n_channels
         gram = self._first.centred @ self._first.centred.transpose(1, 2) * mean
-        product = torch.bmm(self._by_head(v * (2 * mean)), image.given_first)
-        product = product.view(shares.shape)
-        for b in range(self._n_prompts):
-            product[:, b].addmm_(gram[b], shares[:, b])
-        variance = product.mul_(shares).sum(dim=0).add_(image.variance)
+        values = self._by_head(v * (2 * mean))
+
+        def measure(heads: slice) -> Tensor:
+            part = values[heads], image.given_first[heads]
+            return self._squares(part, gram, shares, shares, heads)
+
+        variance = _total(self._share(measure)).add_(image.variance)
         self._repair(variance, image.variance, (self._first.centred,), gram)
         variance.clamp_(min=0).add_(self.weights.eps[0])
         self._sigma = variance.sqrt()  # (B, N)
@@ -127,25 +144,31 @@ class LowRankPlaces:
             )
         ]
         first, second, both = self.shares[:n], self.shares[n:-1], self.shares[:-1]
-        self._score(
-            k, image.asking, weights.position[1], first, self._first.asking, second
-        )
-        _to_shares(self._tokens(second), dim=1)
-        second.mul_(self._sigma)
-        # |shared + given^T shares|^2 with the rows of both layers; sigma comes along.
+        tables = image.asking, weights.position[1]
+
+        def weigh(heads: slice) -> None:
+            out = second[self._rows_of(heads)]
+            self._score(k, tables, first, self._first.asking, out, heads)
+            _to_shares(self._tokens(second)[heads], dim=1)
+            out.mul_(self._sigma)
+
+        self._share(weigh)
+        # With the rows of both layers; sigma comes along.
         mean = 1 / n_channels
         on, own_t = self._first.on, own.transpose(1, 2)
         gram = torch.cat([on @ on.transpose(1, 2), on @ own_t * 2], dim=2) * mean
         gram_own = own @ own_t * mean
-        product = torch.empty_like(both)
-        values = self._first_values * (2 * mean), v * (2 * mean)
-        tables = image.given_on, image.given_second
-        for half, value, table in zip(product.split(n), values, tables, strict=True):
-            torch.bmm(self._by_head(value), table, out=self._heads(half))
-        for b in range(self._n_prompts):
-            product[:n, b].addmm_(gram[b], both[:, b])
-            product[n:, b].addmm_(gram_own[b], second[:, b])
-        variance = product.mul_(both).sum(dim=0).add_(image.variance_on)
+        values = [self._by_head(x * (2 * mean)) for x in (self._first_values, v)]
+
+        def measure(heads: slice) -> Tensor:
+            part = values[0][heads], image.given_on[heads]
+            own_part = values[1][heads], image.given_second[heads]
+            squares = self._squares(part, gram, both, first, heads)
+            return squares.add_(
+                self._squares(own_part, gram_own, second, second, heads)
+            )
+
+        variance = _total(self._share(measure)).add_(image.variance_on)
         variance.addcmul_(self._sigma, image.drift)
         self._repair(variance, image.variance_on, (on, own), gram_own)
         variance.clamp_(min=0)
@@ -198,45 +221,87 @@ class LowRankPlaces:
         rows = list(range(self._n_prompts)) if rows is None else rows
         n_tokens, n_prompts = q.shape[:2]
         table_keys, table_values, position = tables
-        scores = table_keys.new_empty(
-            len(table_keys) * n_tokens, n_prompts, table_keys.shape[-1]
-        )
-        self._score(q, table_keys, position, shares, keys, scores, rows)
-        heads = self._heads(scores)
-        _to_shares(heads, dim=-1)
-        scores.mul_(self._inverse_of(rows))
-        found = torch.bmm(heads, table_values).view(-1, n_tokens, n_prompts, self._d)
-        mixed = shares.new_empty(n_prompts, len(scores), len(shares))
-        for b, row in enumerate(rows):
-            torch.mm(scores[:, b], shares[:, row].T, out=mixed[b])
         by_head = values.unflatten(-1, (-1, self._d)).transpose(1, 2)  # (b, H, ., d)
-        more = mixed.view(n_prompts, -1, n_tokens, len(shares)) @ by_head
-        in_order: Tensor = found.permute(1, 2, 0, 3) + more.permute(2, 0, 1, 3)
-        return in_order.flatten(2)
+
+        def ask(heads: slice) -> Tensor:
+            scores = table_keys.new_empty(
+                (heads.stop - heads.start) * n_tokens, n_prompts, table_keys.shape[-1]
+            )
+            of_heads = scores.view(heads.stop - heads.start, -1, scores.shape[-1])
+            self._score(q, (table_keys, position), shares, keys, scores, heads, rows)
+            _to_shares(of_heads, dim=-1)
+            scores.mul_(self._inverse_of(rows))
+            found = torch.bmm(of_heads, table_values[heads])
+            mixed = shares.new_empty(n_prompts, len(scores), len(shares))
+            for b, row in enumerate(rows):
+                torch.mm(scores[:, b], shares[:, row].T, out=mixed[b])
+            of_tokens = mixed.view(n_prompts, -1, n_tokens, len(shares))
+            more = (of_tokens @ by_head[:, heads]).permute(2, 0, 1, 3)
+            found = found.view(-1, n_tokens, n_prompts, self._d)
+            return found.permute(1, 2, 0, 3) + more
+
+        return torch.cat(self._share(ask), dim=2).flatten(2)
 
     def _score(
         self,
         x: Tensor,
-        table: Tensor,
-        position: Tensor,
+        tables: tuple[Tensor, Tensor],
         shares: Tensor,
         given: Tensor,
         out: Tensor,
+        heads: slice,
         rows: list[int] | None = None,
     ) -> None:
-        """Write the scores of tokens (t, b, I) and places: (H t, b, N)."""
+        """Write the scores of some heads of tokens (t, b, I) and places: (h t, b, N).
+
+        Tables are shared keys and the position code's.
+        """
         rows = list(range(self._n_prompts)) if rows is None else rows
         n_tokens, n_prompts = x.shape[:2]
-        by_head = self._by_head(x)
-        heads = self._heads(out)
-        torch.bmm(by_head, table, out=heads)
+        by_head = self._by_head(x)[heads]
+        of_heads = out.view(len(by_head), -1, out.shape[-1])
+        table, position = (part[heads] for part in tables)
+        torch.bmm(by_head, table, out=of_heads)
         mine = x.view(n_tokens, n_prompts, -1, self._d).permute(1, 2, 0, 3)
         theirs = given.unflatten(-1, (-1, self._d)).permute(0, 2, 3, 1)
-        folded = (mine @ theirs).flatten(1, 2)  # (b, H t, rows of shares)
+        # (b, h t, rows of shares)
+        folded = (mine[:, heads] @ theirs[:, heads]).flatten(1, 2)
         for b, row in enumerate(rows):
             out[:, b].addmm_(folded[b], shares[:, row])
         out.mul_(self._inverse_of(rows))
-        heads.baddbmm_(by_head, position)
+        of_heads.baddbmm_(by_head, position)
+
+    def _squares(
+        self,
+        tables: tuple[Tensor, Tensor],
+        gram: Tensor,
+        shares: Tensor,
+        mine: Tensor,
+        heads: slice,
+    ) -> Tensor:
+        """Return what some heads add to |shared + given^T shares|^2, (B, N).
+
+        Place by place and without making the sum. `tables` are values (h, T B, d) and
+        what the image has for them (h, d, N), `gram` is (B, R, rows of `shares`),
+        `mine` (R, B, N) those of the layer.
+        """
+        rows = self._rows_of(heads)
+        product = torch.bmm(*tables).view(-1, *shares.shape[1:])
+        for b in range(self._n_prompts):
+            product[:, b].addmm_(gram[b, rows], shares[:, b])
+        return product.mul_(mine[rows]).sum(dim=0)
+
+    def _share(self, work: Callable[[slice], Result]) -> list[Result]:
+        """Call `work` with ranges of heads: one of all, or one for each who helps."""
+        n_heads = self.weights.n_heads
+        size = -(-n_heads // min(1 + n_helpers(), n_heads))
+        starts = range(0, n_heads, size)
+        parts = [slice(start, min(start + size, n_heads)) for start in starts]
+        return work_with_help(work, parts)
+
+    def _rows_of(self, heads: slice) -> slice:
+        """Return the rows of shares of some heads."""
+        return slice(heads.start * self._n_tokens, heads.stop * self._n_tokens)
 
     def _given(self, v: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Return what values (T, B, I) give, with its projections: (B, R, .)."""
@@ -294,6 +359,13 @@ class LowRankPlaces:
     def _tokens(self, x: Tensor) -> Tensor:
         """Return (R, B, N) as (H, T, B N)."""
         return x.view(self.weights.n_heads, self._n_tokens, -1)
+
+
+def _total(parts: list[Tensor]) -> Tensor:
+    """Add up, in memory of the first."""
+    for part in parts[1:]:
+        parts[0].add_(part)
+    return parts[0]
 
 
 def _to_shares(scores: Tensor, dim: int) -> None:

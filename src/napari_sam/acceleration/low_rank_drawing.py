@@ -14,8 +14,14 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import Tensor, nn
 
+from napari_sam.acceleration.workers import work_with_help
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from napari_sam.modeling.common import LayerNorm2d
+
+_BLOCKS_AT_ONCE = 2  # of a lone prompt that several threads draw
 
 
 class LowRankDrawing:
@@ -60,28 +66,45 @@ class LowRankDrawing:
         (n, 4 g, 4 g) tensor
         """
         n_blocks, _, size = shared.shape
-        n_quarter, n_half = len(self._gain), 4 * size
-        half = shared.new_empty(shared.shape[1:])
+        flat = shared.new_empty(n_blocks, len(hyper), 16 * size)
+        parts = list(zip(shared, shares.split(size, dim=1), flat, strict=True))
+        given = given.T
+
+        def draw_some(some: slice) -> None:
+            self._draw_blocks(parts[some], given, hyper)
+
+        work_with_help(draw_some, _slices(n_blocks, _BLOCKS_AT_ONCE))
+        return _in_order(flat, shares.shape[1])
+
+    def _draw_blocks(
+        self,
+        parts: Sequence[tuple[Tensor, Tensor, Tensor]],
+        given: Tensor,
+        hyper: Tensor,
+    ) -> None:
+        """Draw places of some blocks: what is shared (C, m), shares (k, m), out."""
+        half = torch.empty_like(parts[0][0])
+        n_quarter, n_half = len(self._gain), 4 * half.shape[1]
         by_channel = half.view(n_quarter, n_half)
         squares = torch.empty_like(by_channel)
-        active = shared.new_ones(n_quarter + 1, n_half)
-        full = shared.new_empty(len(self._second), n_half)
+        active = half.new_ones(n_quarter + 1, n_half)
+        full = half.new_empty(len(self._second), n_half)
         upscaled = full.view(hyper.shape[1], -1)
-        flat = shared.new_empty(n_blocks, len(hyper), 16 * size)
-        given = given.T
-        parts = zip(shared, shares.split(size, dim=1), flat, strict=True)
-        for some_shared, some, out in parts:
-            torch.addmm(some_shared, given, some, out=half)
+        for shared, shares, out in parts:
+            torch.addmm(shared, given, shares, out=half)
             # Sigma was not divided by, which the norm would undo but for its epsilon.
             torch.mul(by_channel, by_channel, out=squares)
-            inverse = (self._mean @ squares).view(4, size)
-            inverse.addcmul_(some[-1], some[-1], value=self._eps).rsqrt_()
+            inverse = (self._mean @ squares).view(4, -1)
+            inverse.addcmul_(shares[-1], shares[-1], value=self._eps).rsqrt_()
             by_channel.mul_(inverse.view(-1)).mul_(self._gain).add_(self._bias)
             torch.ops.aten.gelu.out(by_channel, out=active[:-1])
             torch.mm(self._second, active, out=full)
             torch.ops.aten.gelu.out(full, out=full)
             torch.mm(hyper, upscaled, out=out)
-        return _in_order(flat, shares.shape[1])
+
+
+def _slices(n: int, size: int) -> list[slice]:
+    return [slice(start, min(start + size, n)) for start in range(0, n, size)]
 
 
 def _in_order(flat: Tensor, n_places: int) -> Tensor:

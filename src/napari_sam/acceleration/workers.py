@@ -26,6 +26,16 @@ Piece = TypeVar("Piece")
 Result = TypeVar("Result")
 
 
+class _Crew(threading.local):
+    """Who helps this thread: so many threads of a pool."""
+
+    pool: ThreadPoolExecutor | None = None
+    helpers: int = 0
+
+
+_crew = _Crew()
+
+
 def spread(
     work: Callable[[Piece], None],
     pieces: Iterable[Piece],
@@ -138,13 +148,82 @@ def work_unsplit(work: Callable[[], Result]) -> Result:
     Parameters
     ----------
     work : callable
-        What it asks to be done side by side is done in its thread.
+        What it asks to be done side by side is done in its thread; with what it wants
+        to share (`work_with_help`) the others help.
 
     Returns
     -------
     What `work` returned; an error of it is raised here.
     """
-    return work_side_by_side(lambda call: call(), [work])[0]
+    n_threads = torch.get_num_threads()
+    if n_threads == 1:
+        return work()
+    pool = _pool(n_threads)
+
+    def work_with_helpers(_: None) -> Result:
+        _crew.helpers, _crew.pool = n_threads - 1, pool
+        try:
+            return work()
+        finally:
+            _crew.helpers, _crew.pool = 0, None
+
+    return pool.submit(_in_this_mode(work_with_helpers), None).result()
+
+
+def work_with_help(
+    work: Callable[[Piece], Result], items: Sequence[Piece]
+) -> list[Result]:
+    """Call ``work`` with every item in this thread, while idle threads do some of them.
+
+    For the larger pieces of what `work_unsplit` does; anywhere else the other threads
+    have work of their own, and nobody helps. Nobody is waited for who has not begun.
+
+    Parameters
+    ----------
+    work : callable
+        As for `work_side_by_side`.
+    items : sequence
+        What it is called with, one by one.
+
+    Returns
+    -------
+    list
+        Results in the order of the items. After an error no other item is begun.
+    """
+    pool, n_helpers = _crew.pool, min(_crew.helpers, len(items) - 1)
+    if pool is None or n_helpers < 1:
+        return [work(item) for item in items]
+    results: dict[int, Result] = {}
+    waiting = deque(enumerate(items))
+    work_alone = _in_this_mode(work)
+
+    def take() -> None:
+        while True:
+            try:
+                number, item = waiting.popleft()
+            except IndexError:
+                return
+            try:
+                results[number] = work_alone(item)
+            except BaseException:
+                waiting.clear()
+                raise
+
+    helpers = [pool.submit(take) for _ in range(n_helpers)]
+    try:
+        take()
+    finally:
+        # Nobody may still write to memory that the caller uses for something else.
+        begun = [helper for helper in helpers if not helper.cancel()]
+        wait(begun)
+    for helper in begun:
+        helper.result()
+    return [results[number] for number in range(len(items))]
+
+
+def n_helpers() -> int:
+    """Return how many threads help this one: see `work_with_help`."""
+    return _crew.helpers
 
 
 def _in_this_mode(work: Callable[[Piece], Result]) -> Callable[[Piece], Result]:

@@ -9,13 +9,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from napari_sam.acceleration.workers import work_with_help
 from napari_sam.prediction.logit_windows import (
     EnlargedWindow,
     LogitWindow,
     LogitWindows,
     sample_boxes,
 )
-from napari_sam.structures.arrays import BoolMask
+from napari_sam.structures.arrays import BoolMask, HalfOpenBox
 from napari_sam.structures.mask_window import MaskWindow
 
 
@@ -106,17 +107,16 @@ def draw_windows(
 ) -> list[MaskWindow]:
     """Enlarge (n, a, b) logits to n masks of the plane, each only where it is."""
     maker = WindowMasks()
-    masks = []
+
+    def draw(one: tuple[Tensor, HalfOpenBox | None]) -> MaskWindow:
+        found = windows.window(*one)
+        if found is None:
+            return MaskWindow.of_mask(np.zeros((0, 0), dtype=np.bool_))
+        return MaskWindow.of_mask(maker.mask(found, threshold), found.y0, found.x0)
+
     with torch.inference_mode():
         boxes = sample_boxes(logits, threshold)
-        for low_res, box in zip(logits, boxes, strict=True):
-            found = windows.window(low_res, box)
-            if found is None:
-                masks.append(MaskWindow.of_mask(np.zeros((0, 0), dtype=np.bool_)))
-                continue
-            inside = maker.mask(found, threshold)
-            masks.append(MaskWindow.of_mask(inside, found.y0, found.x0))
-    return masks
+        return work_with_help(draw, list(zip(logits, boxes, strict=True)))
 
 
 def _to_numpy(values: Tensor) -> npt.NDArray[np.float32]:
