@@ -12,12 +12,12 @@ takes longer than the limit.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from typing import TYPE_CHECKING
 
 import numpy as np
+from paired import busy_cores
 
 from napari_sam import load_model
 from napari_sam.prediction.image_view import ImageView
@@ -44,8 +44,7 @@ def main() -> None:
     import torch  # after parsing: asking for help need not wait for it
 
     torch.set_num_threads(options.threads)
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
-    say(f"{options.model}, threads {options.threads}, load before {load:.1f}")
+    say(f"{options.model}, threads {options.threads}, load before {busy_cores()}")
     predictor = SamPredictor(load_model(options.model))
     slowest = 0.0
     for side in options.sides:

@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -144,7 +146,7 @@ def machine(threads: int, device: str = "cpu") -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": threads,
         "device": torch.cuda.get_device_name() if "cuda" in device else "cpu",
-        "load before": round(os.getloadavg()[0], 2),
+        "load before": busy_cores(),
         "huge pages": huge.read_text(encoding="utf-8").strip()
         if huge.exists()
         else "unknown",
@@ -153,6 +155,16 @@ def machine(threads: int, device: str = "cpu") -> dict[str, Any]:
         "torch": torch.__version__,
         "numpy": __import__("numpy").__version__,
     }
+
+
+def busy_cores(seconds: float = 2.0) -> float:
+    """Watch for a while how many cores other programs keep busy.
+
+    The load average would still hold what this benchmark, or the one before it, did in
+    the last minutes.
+    """
+    share = psutil.cpu_percent(interval=seconds) / 100
+    return round(share * (os.cpu_count() or 1), 2)
 
 
 def maker() -> str:

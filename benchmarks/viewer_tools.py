@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import napari
 import numpy as np
 from napari.settings import get_settings
+from paired import busy_cores
 from qtpy.QtCore import QEvent, QEventLoop, QPointF, Qt, QTimer
 from qtpy.QtGui import QMouseEvent
 from qtpy.QtTest import QTest
@@ -188,9 +189,7 @@ def environment() -> dict[str, Any]:
         if hasattr(os, "sched_getaffinity")
         else os.cpu_count(),
         "torch_threads": torch.get_num_threads(),
-        "load_average_1_min": round(os.getloadavg()[0], 1)
-        if hasattr(os, "getloadavg")
-        else None,
+        "load after": busy_cores(),
         "platform": QApplication.platformName(),
         "versions": {name: _version(name) for name in names},
     }

