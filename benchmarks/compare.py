@@ -6,8 +6,9 @@
                                  [--together]
 
 Without rows all are measured, each in a process of its own, or `--together` in one.
-`--short` takes fewer samples, for machines that test. `--gate` exits with 1 if a ratio is below half of what it must be, or if both did not do
-the same; a row that rests on the maker of the processor must there only not be slower.
+`--short` takes fewer samples. `--gate` exits with 1 if a ratio is below half of what it
+must be, or if both did not do the same; a row that rests on the maker of the processor
+must there only not be slower.
 Needs `segment-anything` and `mobilesam-mirror` (`make bench` installs them).
 """
 

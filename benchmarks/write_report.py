@@ -56,9 +56,9 @@ absolute. What oneDNN's packed float32 and bfloat16 products bring depends on th
 processor's maker, so they are tried before use. Rows that rest on them are marked with
 a star; elsewhere than on AMD's they are held to "not slower". Further tables below a
 title are of another machine, measured with the code of its day, or of another way:
-"process" says whether rows were measured in a process each, as one model is used, or all
-in one. There the C library keeps what a larger model has freed, and the reference, which
-asks for new memory at every step, gains much by that. `make bench-short` is a
+"process" says whether rows were measured in a process each, as one model is used, or
+all in one. There the C library keeps what a larger model has freed, and the reference,
+which asks for new memory at every step, gains much by that. `make bench-short` is a
 short form of the first table that fails below half of "must".
 
 "Load before" and "load after" are cores that other programs kept busy for two seconds.
