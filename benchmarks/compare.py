@@ -7,8 +7,7 @@
 
 Without rows all are measured, each in a process of its own, or `--together` in one.
 `--short` takes fewer samples. `--gate` exits with 1 if a ratio is below half of what it
-must be, or if both did not do the same; a row that rests on the maker of the processor
-must there only not be slower.
+must be, or both did not do the same; elsewhere than on AMD's some need not be faster.
 Needs `segment-anything` and `mobilesam-mirror` (`make bench` installs them).
 """
 
